@@ -19,3 +19,7 @@ export { constant, cosine, cosineToEnd, linear, perEpoch, scaleLr, teacherTemp, 
 export type { CosineOptions, LrScaling, Schedule } from "./schedules.ts";
 export { momentumUpdate, SGD_DEFAULTS } from "./sgd.ts";
 export type { MomentumElement, MomentumScalars, SgdConfig } from "./sgd.ts";
+export { openFusedOptimizer } from "./fused/fused-optimizer.ts";
+export type { FusedOptimizer, FusedOptions, FusedStepOptions, FusedStepResult } from "./fused/fused-optimizer.ts";
+export { allocShared } from "./fused/shared-buffers.ts";
+export type { SharedBuffers } from "./fused/shared-buffers.ts";

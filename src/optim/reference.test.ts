@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, test } from "vitest";
 import { ema } from "./ema.ts";
 import { F64_OPS } from "./ops.ts";
 import { isDecayed } from "./param-groups.ts";

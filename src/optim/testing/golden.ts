@@ -47,8 +47,7 @@ export const GOLDEN_CASES: readonly (readonly [name: string, config: OptimizerCo
 /** The tolerance of the optimizer cases: atol 2e-6, rtol 1e-4. */
 export function expectNear(mine: ArrayLike<number>, reference: ArrayLike<number>, what: string): void {
   expect(mine.length, what).toBe(reference.length);
-  for (let i = 0; i < reference.length; i++) {
-    const r = reference[i] ?? NaN;
-    expect(Math.abs((mine[i] ?? NaN) - r), `${what}[${i}]`).toBeLessThanOrEqual(2e-6 + 1e-4 * Math.abs(r));
-  }
+  const isFar = (r: number, i: number): boolean => !(Math.abs((mine[i] ?? NaN) - r) <= 2e-6 + 1e-4 * Math.abs(r));
+  const far = Array.from(reference).findIndex(isFar);
+  if (far >= 0) expect.fail(`${what}[${far}] is ${mine[far]}, the reference has ${reference[far]}`);
 }
