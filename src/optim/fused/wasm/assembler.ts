@@ -4,6 +4,8 @@ export type ValueType = "i32" | "f32" | "f64" | "v128";
 
 const TYPE_CODES: { readonly [K in ValueType]: number } = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 const SECTION = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+/** "\0asm", version 1. */
+const MAGIC = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0] as const;
 const MAX_PAGES = 65_536;
 
 /** Unsigned LEB128, the format of every integer in a module. */
@@ -158,7 +160,7 @@ export function assembleModule(functions: readonly FunctionBuilder[]): Uint8Arra
   const memory = [...text("env"), ...text("memory"), 0x02, 0x03, ...leb(1), ...leb(MAX_PAGES)];
   const bodies = functions.map((f) => sized([...vector(f.locals.map((t) => [1, TYPE_CODES[t]])), ...f.code, 0x0b]));
   return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...MAGIC,
     ...section(SECTION.type, types),
     ...section(SECTION.import, [memory]),
     ...section(SECTION.function, functions.map((_, i) => leb(i))),
