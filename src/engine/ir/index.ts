@@ -1,0 +1,23 @@
+/** @file The IR room: op table, types, printer, verifier, interpreter. */
+export type {
+  CompareDirection,
+  ElementwiseOp,
+  Graph,
+  GraphInput,
+  GraphOutput,
+  InputKind,
+  Node,
+  OpName,
+  OpParams,
+  OutputKind,
+  ReduceOp,
+  ShapeOp,
+  Value,
+  ValueType,
+} from "./types.ts";
+export { isOp } from "./types.ts";
+export { INFER, inferTypes } from "./infer/index.ts";
+export { printGraph, printNode } from "./print.ts";
+export { verifyGraph } from "./verify.ts";
+export { EVAL, interpret } from "./interpret/index.ts";
+export type { Cell } from "./interpret/rule.ts";

@@ -1,0 +1,113 @@
+/** @file Shape rules of contractions, reductions and composites. */
+import { sameShape } from "../../../core/index.ts";
+import type { ReduceOp, OpParams, ValueType } from "../types.ts";
+import { arity, axisOf, dim, fail, type InferRule, type InferTable, sameDtype } from "./rule.ts";
+
+function dotShape(op: "dot" | "dotAdd", a: ValueType, b: ValueType, { transA, transB }: OpParams["dot"]): number[] {
+  const rank = a.shape.length;
+  if (rank < 2 || rank !== b.shape.length) fail(op, [a, b], "both sides need the same rank of 2 or more");
+  if (!sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) fail(op, [a, b], "leading (batch) axes differ");
+  const [m, ka] = transA ? [dim(a, -1), dim(a, -2)] : [dim(a, -2), dim(a, -1)];
+  const [kb, n] = transB ? [dim(b, -1), dim(b, -2)] : [dim(b, -2), dim(b, -1)];
+  if (ka !== kb) fail(op, [a, b], `contracted axes are ${ka} and ${kb}${transA ? ", a transposed" : ""}${transB ? ", b transposed" : ""}`);
+  return [...a.shape.slice(0, -2), m, n];
+}
+
+const dot: InferRule<"dot"> = (inputs, params) => {
+  const [a, b] = arity("dot", inputs, 2) as [ValueType, ValueType]; // counted by arity
+  sameDtype("dot", inputs);
+  return [{ dtype: a.dtype, shape: dotShape("dot", a, b, params) }];
+};
+
+const dotAdd: InferRule<"dotAdd"> = (inputs, params) => {
+  const [a, b, c] = arity("dotAdd", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  sameDtype("dotAdd", inputs);
+  const shape = dotShape("dotAdd", a, b, params);
+  if (shape.length !== 2) fail("dotAdd", inputs, "takes two axes; dot has batch axes");
+  const lead = 2 - c.shape.length;
+  if (lead < 0 || c.shape.some((d, i) => d !== 1 && d !== shape[lead + i])) fail("dotAdd", inputs, `what is added does not fit [${shape.join(",")}]`);
+  return [{ dtype: a.dtype, shape }];
+};
+
+function reduce<K extends "reduceSum" | "reduceMax">(op: K): InferRule<K> {
+  return (inputs, { axes, keepDims }) => {
+    const [x] = arity(op, inputs, 1) as [ValueType]; // counted by arity
+    for (const a of axes) axisOf(op, x, a);
+    if (new Set(axes).size !== axes.length) fail(op, inputs, `axes [${axes.join(",")}] repeat`);
+    const shape = keepDims ? x.shape.map((d, i) => (axes.includes(i) ? 1 : d)) : x.shape.filter((_, i) => !axes.includes(i));
+    return [{ dtype: x.dtype, shape }];
+  };
+}
+
+const argMax: InferRule<"argMax"> = (inputs, { axis }) => {
+  const [x] = arity("argMax", inputs, 1) as [ValueType]; // counted by arity
+  axisOf("argMax", x, axis);
+  return [{ dtype: "i32", shape: x.shape.filter((_, i) => i !== axis) }];
+};
+
+const topK: InferRule<"topK"> = (inputs, { k }) => {
+  const [x] = arity("topK", inputs, 1) as [ValueType]; // counted by arity
+  if (x.shape.length === 0 || k < 1 || k > dim(x, -1)) fail("topK", inputs, `the last axis has no ${k} values`);
+  const shape = [...x.shape.slice(0, -1), k];
+  return [
+    { dtype: x.dtype, shape },
+    { dtype: "i32", shape },
+  ];
+};
+
+function overLastAxis<K extends "softmax" | "logSoftmax" | "l2Normalize">(op: K): InferRule<K> {
+  return (inputs) => {
+    const [x] = arity(op, inputs, 1) as [ValueType]; // counted by arity
+    if (x.shape.length === 0) fail(op, inputs, "a scalar has no last axis");
+    return [{ dtype: x.dtype, shape: x.shape }];
+  };
+}
+
+function gradLike<K extends "softmaxGrad" | "logSoftmaxGrad" | "geluGrad">(op: K): InferRule<K> {
+  return (inputs) => {
+    const [dy, saved] = arity(op, inputs, 2) as [ValueType, ValueType]; // counted by arity
+    if (!sameShape(dy.shape, saved.shape)) fail(op, inputs, "shapes differ");
+    return [{ dtype: dy.dtype, shape: dy.shape }];
+  };
+}
+
+const layerNorm: InferRule<"layerNorm"> = (inputs) => {
+  const [x, w, b] = arity("layerNorm", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  const d = dim(x, -1);
+  if (!sameShape(w.shape, [d]) || !sameShape(b.shape, [d])) fail("layerNorm", inputs, `weight and bias must be [${d}], the last axis`);
+  const stat = [...x.shape.slice(0, -1), 1];
+  return [{ dtype: x.dtype, shape: x.shape }, { dtype: x.dtype, shape: stat }, { dtype: x.dtype, shape: stat }];
+};
+
+const layerNormGrad: InferRule<"layerNormGrad"> = (inputs) => {
+  const [dy, x, w] = arity("layerNormGrad", inputs, 5) as [ValueType, ValueType, ValueType]; // counted by arity
+  if (!sameShape(dy.shape, x.shape)) fail("layerNormGrad", inputs, "shapes differ");
+  return [{ dtype: x.dtype, shape: x.shape }, { dtype: x.dtype, shape: w.shape }, { dtype: x.dtype, shape: w.shape }];
+};
+
+const attention: InferRule<"attention"> = (inputs) => {
+  const [q, k, v] = arity("attention", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  if (q.shape.length !== 4) fail("attention", inputs, "needs [batch, head, token, dim]");
+  const [b, h, , d] = k.shape;
+  if (!sameShape(k.shape, v.shape) || q.shape[0] !== b || q.shape[1] !== h || q.shape[3] !== d)
+    fail("attention", inputs, "queries, keys and values must agree in batch, head and dim");
+  return [{ dtype: q.dtype, shape: q.shape }];
+};
+
+export const REDUCTIONS: InferTable<ReduceOp> = {
+  dot,
+  dotAdd,
+  reduceSum: reduce("reduceSum"),
+  reduceMax: reduce("reduceMax"),
+  argMax,
+  topK,
+  softmax: overLastAxis("softmax"),
+  logSoftmax: overLastAxis("logSoftmax"),
+  l2Normalize: overLastAxis("l2Normalize"),
+  softmaxGrad: gradLike("softmaxGrad"),
+  logSoftmaxGrad: gradLike("logSoftmaxGrad"),
+  geluGrad: gradLike("geluGrad"),
+  layerNorm,
+  layerNormGrad,
+  attention,
+};

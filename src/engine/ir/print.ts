@@ -1,0 +1,33 @@
+/** @file One line an op: what graphs look like in snapshots and errors. */
+import { formatType } from "../../core/index.ts";
+import type { Graph, Node, Value } from "./types.ts";
+
+function typed(v: Value): string {
+  return `%${v.id}: ${formatType(v.dtype, v.shape)}`;
+}
+
+function printParams(node: Node): string {
+  const entries = Object.entries(node.params).map(([k, v]) => {
+    if (ArrayBuffer.isView(v)) {
+      const a = [...(v as Float32Array).subarray(0, 4)]; // any typed array prints alike
+      return `${k}=[${a.map(String).join(",")}${v.byteLength / Math.max(1, a.length) > 8 && (v as Float32Array).length > 4 ? ",…" : ""}]`; // the same
+    }
+    return `${k}=${Array.isArray(v) ? `[${v.join(",")}]` : String(v)}`;
+  });
+  return entries.length === 0 ? "" : ` {${entries.join(" ")}}`;
+}
+
+export function printNode(node: Node): string {
+  const outs = node.outputs.map(typed).join(", ");
+  const ins = node.inputs.map((v) => `%${v.id}`).join(", ");
+  return `${outs} = ${node.op}(${ins})${printParams(node)}${node.region === "" ? "" : ` @${node.region}`}`;
+}
+
+/** The whole graph as text. */
+export function printGraph(graph: Graph): string {
+  return [
+    ...graph.inputs.map((i) => `${i.kind} ${i.name} ${typed(i.value)}`),
+    ...graph.nodes.map(printNode),
+    ...graph.outputs.map((o) => `${o.kind} ${o.name} = %${o.value.id}`),
+  ].join("\n");
+}
