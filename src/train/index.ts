@@ -1,0 +1,2 @@
+/** @file Training: configuration, loop, checkpoints, monitors, logs. */
+export * from "./config/index.ts";
