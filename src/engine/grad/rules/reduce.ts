@@ -1,0 +1,95 @@
+/** @file VJP rules of contractions, reductions and composites. */
+import type { OpParams, ReduceOp } from "../../ir/index.ts";
+import { broadcast, cast, compare, div, dot, maximum, mul, reduceSum, reshape, scatterAdd, softmax, sqrt, sub, type Tensor } from "../../trace/index.ts";
+import { at, NO_GRADIENT, unbroadcast, type VjpContext, type VjpTable } from "./rule.ts";
+
+/** y = α op(a) op(b): da = α dy op(b)ᵀ and db = α op(a)ᵀ dy, written so that no operand is transposed by itself. */
+function dotGrads(a: Tensor, b: Tensor, { d, params }: { d: Tensor; params: OpParams["dot"] }): readonly [() => Tensor, () => Tensor] {
+  const { transA, transB, alpha } = params;
+  return [
+    () => (transA ? dot(b, d, { transA: transB, transB: true, alpha }) : dot(d, b, { transB: !transB, alpha })),
+    () => (transB ? dot(d, a, { transA: true, transB: transA, alpha }) : dot(a, d, { transA: !transA, alpha })),
+  ];
+}
+
+/** The shape of x with reduced axes kept as 1. */
+function keptShape(x: Tensor, axes: readonly number[]): number[] {
+  return x.shape.map((d, i) => (axes.includes(i) ? 1 : d));
+}
+
+/** Rows-with-indices scatter of a top-k cotangent back to the last axis. */
+function topKGrad({ inputs, outputs, grads, params }: VjpContext<"topK">): Tensor {
+  const [x, indices, d] = [at(inputs, 0), at(outputs, 1), at(grads, 0)];
+  const n = x.shape.at(-1) ?? 1;
+  const rows = x.shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const base = x.builder.op("constant", [], { dtype: "i32", shape: [rows, 1], data: Int32Array.from({ length: rows }, (_, r) => r * n) });
+  const flat = x.builder.op("add", [reshape(indices, [rows, params.k]), base], {});
+  return reshape(scatterAdd(reshape(d, [rows * params.k]), reshape(flat, [rows * params.k]), rows * n), x.shape);
+}
+
+/**
+ * Attention saves q, k and v only: the probabilities are made again here.
+ * dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP − Σ dP P), dQ = s dS K, dK = s dSᵀ Q.
+ */
+function attentionGrads({ inputs, grads, params }: VjpContext<"attention">): readonly (() => Tensor)[] {
+  const [q, k, v, d] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(grads, 0)];
+  const { scale } = params;
+  const once = <T>(fn: () => T): (() => T) => {
+    let made: { readonly value: T } | undefined;
+    return () => (made ??= { value: fn() }).value;
+  };
+  const p = once(() => softmax(dot(q, k, { transB: true, alpha: scale })));
+  const ds = once(() => q.builder.op("softmaxGrad", [dot(d, v, { transB: true }), p()], {}));
+  return [() => dot(ds(), k, { alpha: scale }), () => dot(ds(), q, { transA: true, alpha: scale }), () => dot(p(), d, { transA: true })];
+}
+
+export const REDUCTIONS: VjpTable<ReduceOp> = {
+  dot: ({ inputs, grads, params }) => dotGrads(at(inputs, 0), at(inputs, 1), { d: at(grads, 0), params }),
+  dotAdd: ({ inputs, grads, params }) => [
+    ...dotGrads(at(inputs, 0), at(inputs, 1), { d: at(grads, 0), params }),
+    () => unbroadcast(at(grads, 0), at(inputs, 2).shape),
+  ],
+  reduceSum: ({ inputs, grads, params }) => {
+    const x = at(inputs, 0);
+    return [() => broadcast(reshape(at(grads, 0), keptShape(x, params.axes)), x.shape)];
+  },
+  reduceMax: ({ inputs, outputs, grads, params }) => {
+    const x = at(inputs, 0);
+    return [
+      () => {
+        const kept = keptShape(x, params.axes);
+        const hit = cast(compare(x, "eq", reshape(at(outputs, 0), kept)), x.dtype);
+        return mul(div(hit, reduceSum(hit, params.axes, true)), reshape(at(grads, 0), kept)); // ties share
+      },
+    ];
+  },
+  argMax: NO_GRADIENT,
+  topK: (c) => [() => topKGrad(c)],
+  softmax: ({ outputs, grads }) => [() => at(grads, 0).builder.op("softmaxGrad", [at(grads, 0), at(outputs, 0)], {})],
+  logSoftmax: ({ outputs, grads }) => [() => at(grads, 0).builder.op("logSoftmaxGrad", [at(grads, 0), at(outputs, 0)], {})],
+  softmaxGrad: NO_GRADIENT,
+  logSoftmaxGrad: NO_GRADIENT,
+  layerNorm: ({ inputs, outputs, grads }) => {
+    let made: Tensor[] | undefined;
+    const all = (): Tensor[] =>
+      (made ??= at(grads, 0).builder.node("layerNormGrad", [at(grads, 0), at(inputs, 0), at(inputs, 1), at(outputs, 1), at(outputs, 2)], {}));
+    return [() => at(all(), 0), () => at(all(), 1), () => at(all(), 2)];
+  },
+  layerNormGrad: NO_GRADIENT,
+  geluGrad: NO_GRADIENT,
+  attention: attentionGrads,
+  l2Normalize: ({ inputs, outputs, grads, params }) => {
+    // y = x / n, n = max(‖x‖, eps): dx = (dy − y Σ dy y) / n, the projection only where the norm is above eps
+    const [x, y, d] = [at(inputs, 0), at(outputs, 0), at(grads, 0)];
+    return [
+      () => {
+        const last = [x.shape.length - 1];
+        const norm = sqrt(reduceSum(mul(x, x), last, true));
+        const above = cast(compare(norm, "gt", params.eps), x.dtype);
+        const inner = mul(above, reduceSum(mul(d, y), last, true));
+        return div(sub(d, mul(y, inner)), maximum(norm, params.eps));
+      },
+    ];
+  },
+};
+
