@@ -1,0 +1,41 @@
+/** @file Lowering of ops that move values. */
+import { sizeOf, stridesOf } from "../../../core/index.ts";
+import type { ShapeOp } from "../../ir/index.ts";
+import { arg, type LowerTable } from "./context.ts";
+
+export const SHAPE_OPS: LowerTable<ShapeOp> = {
+  constant: ({ params }, to) => [to.constant(params.dtype, params.shape, params.data)],
+  iota: ({ params: { dtype, shape, axis } }, to) => {
+    const stride = stridesOf(shape)[axis] ?? 1;
+    const at = (i: number): number => Math.floor(i / stride) % (shape[axis] ?? 1);
+    const length = sizeOf(shape);
+    const data = dtype === "i32" ? Int32Array.from({ length }, (_, i) => at(i)) : Float32Array.from({ length }, (_, i) => at(i));
+    return [to.constant(dtype, shape, data)];
+  },
+  reshape: (node, to) => [to.emit("Reshape", [to.name(arg(node, 0)), to.i64(node.params.shape)])],
+  transpose: (node, to) => [to.emit("Transpose", [to.name(arg(node, 0))], { attrs: { perm: { ints: node.params.perm } } })],
+  broadcast: (node, to) => [to.emit("Expand", [to.name(arg(node, 0)), to.i64(node.params.shape)])],
+  slice: (node, to) => {
+    const { starts, limits } = node.params;
+    const axes = starts.map((_, i) => i).filter((i) => starts[i] !== 0 || limits[i] !== arg(node, 0).shape[i]);
+    const pick = (xs: readonly number[]): string => to.i64(axes.map((i) => xs[i] ?? 0));
+    return [to.emit("Slice", [to.name(arg(node, 0)), pick(starts), pick(limits), to.i64(axes)])];
+  },
+  pad: (node, to) => [to.emit("Pad", [to.name(arg(node, 0)), to.i64([...node.params.low, ...node.params.high])])],
+  concat: (node, to) => [
+    to.emit(
+      "Concat",
+      node.inputs.map((v) => to.name(v)),
+      { attrs: { axis: { int: node.params.axis } } },
+    ),
+  ],
+  split: (node, to) =>
+    to.emitAll("Split", [to.name(arg(node, 0)), to.i64(node.params.sizes)], { attrs: { axis: { int: node.params.axis } }, outputs: node.params.sizes.length }),
+  gather: (node, to) => [to.emit("Gather", [to.name(arg(node, 0)), to.name(arg(node, 1))], { attrs: { axis: { int: 0 } } })],
+  scatterAdd: (node, to) => {
+    const updates = arg(node, 0);
+    const rows = to.emit("Reshape", [to.emit("Cast", [to.name(arg(node, 1))], { attrs: { to: { int: 7 } } }), to.i64([-1, 1])]);
+    const zeros = to.emit("Expand", [to.f32(0), to.i64([node.params.rows, ...updates.shape.slice(1)])]);
+    return [to.emit("ScatterND", [zeros, rows, to.name(updates)], { attrs: { reduction: { string: "add" } } })];
+  },
+};

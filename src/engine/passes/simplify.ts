@@ -1,0 +1,91 @@
+/** @file Passes that leave less to do: prune dead nodes, drop identities, share equal nodes, fuse sums into products. */
+import type { Graph, Node, OpName, Value } from "../ir/index.ts";
+import { isOp } from "../ir/index.ts";
+import { countUses, producers, withInputs, withOutputs } from "./rewrite.ts";
+
+/** Drops nodes that no output depends on. */
+export function prune(graph: Graph): Graph {
+  const wanted = new Set(graph.outputs.map((o) => o.value.id));
+  const nodes: Node[] = [];
+  for (const n of graph.nodes.toReversed()) {
+    if (!n.outputs.some((v) => wanted.has(v.id))) continue;
+    for (const v of n.inputs) wanted.add(v.id);
+    nodes.push(n);
+  }
+  return { ...graph, nodes: nodes.reverse() };
+}
+
+const IDENTITIES: ReadonlySet<OpName> = new Set<OpName>(["stopGradient", "barrier"]);
+
+/** Drops ops that only meant something to differentiation. */
+export function dropIdentities(graph: Graph): Graph {
+  const map = new Map<number, Value>();
+  const nodes = graph.nodes
+    .map((n) => withInputs(n, map))
+    .filter((n) => {
+      const [x] = n.inputs;
+      const [y] = n.outputs;
+      if (!IDENTITIES.has(n.op) || x === undefined || y === undefined) return true;
+      map.set(y.id, x);
+      return false;
+    });
+  return withOutputs(graph, nodes, map);
+}
+
+function shareKey(node: Node): string | undefined {
+  const params = Object.entries(node.params).map(([k, v]) => {
+    if (!ArrayBuffer.isView(v)) return `${k}=${String(v)}`;
+    const data = v as Float32Array; // any typed array joins alike
+    return data.length > 16 ? undefined : `${k}=${data.join(",")}`;
+  });
+  return params.includes(undefined) ? undefined : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
+}
+
+/** Shares equal nodes of one region (never across regions: that would undo recomputation). */
+export function share(graph: Graph): Graph {
+  const seen = new Map<string, Node>();
+  const map = new Map<number, Value>();
+  const nodes = graph.nodes
+    .map((n) => withInputs(n, map))
+    .filter((n) => {
+      const key = shareKey(n);
+      if (key === undefined) return true;
+      const first = seen.get(key);
+      if (first === undefined) {
+        seen.set(key, n);
+        return true;
+      }
+      n.outputs.forEach((v, i) => {
+        const kept = first.outputs[i];
+        if (kept !== undefined) map.set(v.id, kept);
+      });
+      return false;
+    });
+  return withOutputs(graph, nodes, map);
+}
+
+/** What an `add` node adds to a product that only it reads, or undefined. */
+function fusable(node: Node, made: ReadonlyMap<number, Node>, uses: ReadonlyMap<number, number>): { readonly product: Node<"dot">; readonly plus: Value } | undefined {
+  if (node.op !== "add") return undefined;
+  for (const i of [1, 0]) {
+    const [p, plus] = [node.inputs[i], node.inputs[1 - i]];
+    const product = p === undefined ? undefined : made.get(p.id);
+    if (p === undefined || plus === undefined || product === undefined || !isOp(product, "dot")) continue;
+    const fits = p.shape.length === 2 && plus.shape.length <= 2 && node.outputs[0]?.shape.join() === p.shape.join();
+    if (fits && uses.get(p.id) === 1 && product.region === node.region) return { product, plus };
+  }
+  return undefined;
+}
+
+/** `add(dot(a, b), c)` becomes `dotAdd(a, b, c)`: biases and running gradients ride along in the product. */
+export function fuseSums(graph: Graph): Graph {
+  const [made, uses] = [producers(graph), countUses(graph)];
+  const gone = new Set<Node>();
+  const nodes = graph.nodes.map((node) => {
+    const found = fusable(node, made, uses);
+    if (found === undefined) return node;
+    gone.add(found.product);
+    return { ...node, op: "dotAdd" as const, inputs: [...found.product.inputs, found.plus], params: found.product.params };
+  });
+  return { ...graph, nodes: nodes.filter((n) => !gone.has(n)) };
+}
