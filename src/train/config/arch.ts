@@ -19,7 +19,8 @@ const SIZES: { readonly [K in ArchSizeName]: ArchSize } = {
 };
 
 const SHORT = { t: "tiny", s: "small", b: "base" } as const;
-const PUBLISHED = ["dino_vits16", "dino_vits8", "dino_vitb16", "dino_vitb8"];
+/** DINO's published ViTs. */
+export const PUBLISHED: readonly string[] = ["dino_vits16", "dino_vits8", "dino_vitb16", "dino_vitb8"];
 const EXAMPLES = [
   "vit",
   ...PUBLISHED,

@@ -23,3 +23,5 @@ export { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimate
 export type { MemoryEstimate } from "./memory.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./resume.ts";
 export type { ResumeDiff } from "./resume.ts";
+export { ARCH_PRESETS } from "./presets.ts";
+export type { ArchPreset } from "./presets.ts";

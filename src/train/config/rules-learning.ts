@@ -56,10 +56,10 @@ export function settleObjective(choose: Chooser<ObjectiveConfig>, facts: Learnin
   const { images, totalBatch, epochs } = facts;
   const cause = images < SMALL_DATA ? `${n(images)} images are few` : totalBatch < SMALL_BATCH ? `${totalBatch} images a step are few` : undefined;
   const centering = choose("centering", () =>
-    cause === undefined ? published("ema") : because("sinkhorn", `${cause}: Sinkhorn-Knopp targets learn from the first minutes, an EMA centre hardly at all`),
+    cause === undefined ? published("ema") : because("sinkhorn", `${cause}: in small trials Sinkhorn-Knopp targets learned from the first minute, an EMA centre hardly`),
   );
   const sinkhorn = centering === "sinkhorn";
-  const teacherTemp = choose("teacherTemp", () => (sinkhorn ? because(0.05, "what works with Sinkhorn-Knopp targets") : published(0.04)));
+  const teacherTemp = choose("teacherTemp", () => (sinkhorn ? because(0.05, "what worked with Sinkhorn-Knopp targets in small trials") : published(0.04)));
   const warmupTeacherTemp = choose("warmupTeacherTemp", () => because(teacherTemp, "no warm-up: the teacher's temperature"));
   const warm = warmupTeacherTemp !== teacherTemp;
   return {

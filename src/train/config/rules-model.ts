@@ -40,7 +40,7 @@ function patchRule(imageSizePx: number): Because<number> {
 function sizeRule(images: number, imageSizePx: number): Because<ArchSizeName> {
   if (images < 50_000)
     return imageSizePx <= SMALL_PX
-      ? because("nano", `${n(images)} small pictures: 3-4 blocks of width 64-96 learn from the first minute, larger ones do not`)
+      ? because("nano", `${n(images)} small pictures: 3-4 blocks of width 64-96 learned from the first minute in trials of this scale`)
       : because("micro", `${n(images)} pictures are few: a small network learns sooner`);
   if (images < 500_000) return because("tiny", `${n(images)} pictures are enough for ViT-Ti`);
   return because("small", `${n(images)} pictures are enough for ViT-S, DINO's default`);

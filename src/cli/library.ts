@@ -1,0 +1,62 @@
+/** @file How a command reaches the library: rooms are loaded when a command needs them, so that `--help` and `doctor` work without native parts. */
+import { ConfigError, InternalError, type JobOptions } from "../core/index.ts";
+import type { CommandContext } from "./command.ts";
+import { ProgressLine } from "./progress-line.ts";
+
+/** Where the library's functions live. */
+const ROOMS = { train: "../train/index.ts", embed: "../features/index.ts", evalKnn: "../evals/index.ts" } as const;
+
+export type LibraryFunction = keyof typeof ROOMS;
+type Job = (options: object) => Promise<unknown>;
+
+/** Loads one function of the library. */
+async function loadJob(name: LibraryFunction): Promise<Job> {
+  const room: Readonly<Record<string, unknown>> = await import(new URL(fileOf(ROOMS[name]), import.meta.url).href);
+  const job = room[name];
+  if (typeof job !== "function") throw new InternalError(`Cannot run ${name}: the library has no such function; install tricera again`);
+  // the options are those of the command's own tested function; the library checks them at its edge
+  return job as Job;
+}
+
+/** The built file of a source file: what runs from `dist` imports `.js`. */
+function fileOf(path: string): string {
+  return import.meta.url.endsWith(".js") ? path.replace(/\.ts$/, ".js") : path;
+}
+
+/** Runs a function of the library with the command line's progress, notices and Ctrl-C. */
+export async function runJob(name: LibraryFunction, options: object, context: CommandContext): Promise<unknown> {
+  const line = new ProgressLine(context.terminal);
+  const job: JobOptions = { signal: context.signal, onProgress: line.onProgress, onNotice: (text) => line.note(text) };
+  try {
+    return await (await loadJob(name))({ ...options, ...job });
+  } finally {
+    line.done();
+  }
+}
+
+function rows(value: unknown, path: string): readonly (readonly [string, string])[] {
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => rows(inner, path === "" ? key : `${path}.${key}`));
+  return value === undefined ? [] : [[path, typeof value === "string" ? value : JSON.stringify(value)]];
+}
+
+/** A result for people: one line a value. */
+export function formatResult(result: unknown): string {
+  const lines = rows(result, "");
+  const wide = Math.max(0, ...lines.map(([key]) => key.length));
+  return lines.map(([key, value]) => `${key.padEnd(wide)}  ${value}\n`).join("");
+}
+
+/** Prints a result: with `json` one object on stdout, otherwise lines for people. */
+export function printResult(result: unknown, options: { readonly json: boolean; readonly context: CommandContext }): void {
+  const { json, context } = options;
+  context.terminal.out(json ? `${JSON.stringify(result)}\n` : formatResult(result));
+}
+
+/** Refuses devices and precisions that this release does not have. */
+export function checkDevice(values: { readonly device?: string; readonly precision?: string }): void {
+  if (values.device !== undefined && values.device !== "auto" && values.device !== "cpu")
+    throw new ConfigError(`Cannot use --device ${values.device}: this release computes on the CPU; leave --device out`);
+  if (values.precision !== undefined && values.precision !== "f32")
+    throw new ConfigError(`Cannot use --precision ${values.precision}: this release computes in f32; leave --precision out`);
+}
