@@ -1,0 +1,108 @@
+/** @file A worker of the pool: decodes pictures one ahead and writes their crops into shared memory. */
+import { parentPort, workerData } from "node:worker_threads";
+import { FormatError, InternalError, Rng } from "../../core/index.ts";
+import { cropSizes, drawView, viewPath } from "../crops.ts";
+import { evalCrop } from "../eval-crop.ts";
+import type { RgbImage } from "../image.ts";
+import { normaliseInto } from "../pixel-ops.ts";
+import { renderView } from "../render.ts";
+import { loadImage, type ImageRef } from "./decode.ts";
+import type { BatchTarget, Chunk, ChunkDone, CropSetup, EvalSetup, FailedItem, Item, WorkerSetup } from "./pool-protocol.ts";
+
+const setup = workerData as WorkerSetup; // sent by worker-pool.ts
+
+/** Only small pictures are kept: the larger ones would fill the cache before they come again. */
+const CACHED_IMAGE_BYTES = 256 * 256 * 3;
+
+/** Decoded pictures that are kept. Each comes once an epoch in random order, so keeping the first that fit beats evicting the oldest. */
+const cache = new Map<string, RgbImage>();
+let cachedBytes = 0;
+
+async function loadCached(ref: ImageRef): Promise<RgbImage> {
+  const key = `${ref.offset ?? 0}:${ref.path}`;
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const image = await loadImage(ref, setup);
+  const bytes = image.data.length;
+  if (bytes <= CACHED_IMAGE_BYTES && cachedBytes + bytes <= setup.cacheBytes && !cache.has(key)) {
+    cache.set(key, image);
+    cachedBytes += bytes;
+  }
+  return image;
+}
+
+/** A picture that is coming; its failure is kept as a value, for nobody may be waiting yet. */
+type Loaded = { readonly image: RgbImage } | { readonly error: unknown };
+
+interface Pending {
+  readonly chunk: Chunk;
+  readonly item: Item;
+  readonly last: boolean;
+  loaded?: Promise<Loaded>;
+}
+
+function startLoading(pending: Pending | undefined): void {
+  if (pending === undefined) return;
+  pending.loaded ??= loadCached(pending.item.ref).then(
+    (image) => ({ image }),
+    (error: unknown) => ({ error }),
+  );
+}
+
+function render(image: RgbImage, item: Item, target: BatchTarget): void {
+  if (setup.render.kind === "crop") renderCrops(image, { item, target, config: setup.render });
+  else renderEval(image, { item, target, config: setup.render });
+}
+
+function renderCrops(image: RgbImage, { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: CropSetup }): void {
+  const { seed, crops, augment } = config;
+  const sizes = cropSizes(crops);
+  for (let view = 0; view < sizes.views; view++) {
+    const rng = new Rng(seed, viewPath(target.epoch, item.ref.sampleId, view));
+    const plan = drawView(rng, { width: image.width, height: image.height, view, crops, augment });
+    if (view < 2) renderView(image, plan, target.first, (view * target.batch + item.slot) * sizes.global);
+    else renderView(image, plan, target.second, ((view - 2) * target.batch + item.slot) * sizes.local);
+  }
+}
+
+function renderEval(image: RgbImage, { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: EvalSetup }): void {
+  const { crop, mean, std } = config;
+  const offset = item.slot * 3 * crop.imageSizePx ** 2;
+  normaliseInto(evalCrop(image, crop), target.first, { mean, std, offset });
+}
+
+const queue: Pending[] = [];
+let failed: FailedItem[] = [];
+let running = false;
+
+/** Works the queue off: while one picture is rendered, the next one is decoded on another thread. */
+async function runQueue(): Promise<void> {
+  running = true;
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    startLoading(next);
+    const result = await next.loaded;
+    startLoading(queue[0]);
+    if (result === undefined) throw new InternalError("Cannot render image: it was never loaded; report this");
+    if ("image" in result) render(result.image, next.item, next.chunk.target);
+    else if (result.error instanceof FormatError) failed.push({ item: next.item, reason: result.error.message });
+    else throw result.error;
+    if (next.last) {
+      send({ id: next.chunk.id, failed });
+      failed = [];
+    }
+  }
+  running = false;
+}
+
+function send(done: ChunkDone): void {
+  parentPort?.postMessage(done);
+}
+
+parentPort?.on("message", (chunk: Chunk) => {
+  for (const [i, item] of chunk.items.entries()) queue.push({ chunk, item, last: i === chunk.items.length - 1 });
+  if (running) return startLoading(queue[0]);
+  runQueue().catch((error: unknown) => {
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    send({ id: chunk.id, failed, fatal: { name, message } });
+  });
+});

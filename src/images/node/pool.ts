@@ -1,0 +1,107 @@
+/** @file Batches of DINO crops from image files, made on worker threads; the same whatever the number of threads. */
+import { ConfigError, FormatError } from "../../core/index.ts";
+import { cropSizes, type AugmentConfig, type CropsConfig } from "../crops.ts";
+import { DEFAULT_MAX_PIXELS, type AlphaPolicy, type DecodePolicy, type ImageRef } from "./decode.ts";
+import type { FailedItem, Item } from "./pool-protocol.ts";
+import { WorkerPool } from "./worker-pool.ts";
+
+/** A picture that could not be read, and why. */
+export interface FailedImage {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Float32 CHW crops in shared memory, crop-major: row = crop * b + image. */
+export interface CropBatch {
+  /** [2 * b, 3, G, G] */
+  readonly globals: Float32Array;
+  /** [L * b, 3, l, l] */
+  readonly locals: Float32Array;
+  /** Which picture each row shows; a replaced one has its replacement's id. */
+  readonly sampleIds: Int32Array;
+  readonly failed: readonly FailedImage[];
+}
+
+export interface CropPoolOptions {
+  readonly threads: number;
+  readonly seed: number;
+  readonly crops: CropsConfig;
+  readonly augment: AugmentConfig;
+  readonly decode: DecodePolicy;
+  readonly alpha: AlphaPolicy;
+  /** Memory for small decoded pictures, of all workers together. Default 256 MB. */
+  readonly cacheBytes?: number;
+  readonly maxPixels?: number;
+}
+
+export type ReplaceImage = (failed: ImageRef) => ImageRef | undefined;
+
+export interface CropPool {
+  /**
+   * All crops of the pictures. A broken picture is replaced by what `replace` gives, as often as needed, and reported in `failed`;
+   * without a replacement its FormatError is thrown. Calls may overlap; each gets a batch of its own.
+   */
+  crop(refs: readonly ImageRef[], epoch: number, replace?: ReplaceImage): Promise<CropBatch>;
+  /** Gives a batch's memory back for a later `crop`; the caller must not read it any more. Optional. */
+  recycle(batch: CropBatch): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** No data set has this many broken pictures in a row; a `replace` that never ends would otherwise hang the run. */
+const MAX_REPLACEMENTS = 1000;
+
+/** A float array that every thread sees. */
+function sharedFloats(length: number): Float32Array {
+  return new Float32Array(new SharedArrayBuffer(length * 4));
+}
+
+/**
+ * Opens workers that decode and crop. A view depends on (seed, epoch, sampleId, view) only.
+ * Throws ConfigError for sizes that are not whole numbers of at least 1.
+ */
+export function openCropPool(options: CropPoolOptions): CropPool {
+  const { threads, seed, crops, augment, decode, alpha, cacheBytes = 256e6, maxPixels = DEFAULT_MAX_PIXELS } = options;
+  checkCrops(crops);
+  const workers = new WorkerPool(threads, { decode, alpha, cacheBytes, maxPixels, render: { kind: "crop", seed, crops, augment } });
+  const sizes = cropSizes(crops);
+  const free: Float32Array[] = [];
+  const take = (length: number): Float32Array => {
+    const at = free.findIndex((a) => a.length === length);
+    return at < 0 ? sharedFloats(length) : (free.splice(at, 1)[0] ?? sharedFloats(length));
+  };
+  return {
+    async crop(refs, epoch, replace) {
+      const batch = refs.length;
+      const globals = take(2 * batch * sizes.global);
+      const locals = take(crops.localCount * batch * sizes.local);
+      const sampleIds = Int32Array.from(refs, (r) => r.sampleId);
+      const failed: FailedImage[] = [];
+      let items: readonly Item[] = refs.map((ref, slot) => ({ ref, slot }));
+      while (items.length > 0) {
+        const bad = await workers.run(items, { epoch, batch, first: globals, second: locals });
+        failed.push(...bad.map(({ item, reason }) => ({ path: item.ref.path, reason })));
+        items = bad.map((b) => replacement(b, replace, failed.length));
+        for (const { ref, slot } of items) sampleIds[slot] = ref.sampleId;
+      }
+      return { globals, locals, sampleIds, failed };
+    },
+    recycle({ globals, locals }) {
+      if (free.length < 16) free.push(globals, locals);
+    },
+    [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),
+  };
+}
+
+function replacement({ item, reason }: FailedItem, replace: ReplaceImage | undefined, failures: number): Item {
+  const ref = failures > MAX_REPLACEMENTS ? undefined : replace?.(item.ref);
+  if (ref === undefined) throw new FormatError(reason, { file: item.ref.path });
+  return { ref, slot: item.slot };
+}
+
+function checkCrops(crops: CropsConfig): void {
+  for (const key of ["globalSizePx", "localSizePx"] as const)
+    if (!Number.isInteger(crops[key]) || crops[key] < 1)
+      throw new ConfigError(`Cannot make crops: ${key} is ${crops[key]}; give a whole number of at least 1`, { keyPath: `crops.${key}` });
+  if (!Number.isInteger(crops.localCount) || crops.localCount < 0)
+    throw new ConfigError(`Cannot make crops: localCount is ${crops.localCount}; give a whole number of at least 0`, { keyPath: "crops.localCount" });
+}
