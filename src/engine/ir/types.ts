@@ -47,6 +47,7 @@ export interface OpParams {
   readonly dot: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
   readonly dotAdd: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
   readonly reduceSum: { readonly axes: readonly number[]; readonly keepDims: boolean };
+  readonly reduceSumSquare: { readonly axes: readonly number[]; readonly keepDims: boolean };
   readonly reduceMax: { readonly axes: readonly number[]; readonly keepDims: boolean };
   readonly argMax: { readonly axis: number };
   readonly topK: { readonly k: number };
@@ -123,6 +124,7 @@ export type ReduceOp =
   | "dot"
   | "dotAdd"
   | "reduceSum"
+  | "reduceSumSquare"
   | "reduceMax"
   | "argMax"
   | "topK"

@@ -150,6 +150,10 @@ export function reduceSum(x: Tensor, axes: readonly number[], keepDims = false):
   return axes.length === 0 ? x : x.builder.op("reduceSum", [x], { axes, keepDims });
 }
 
+export function reduceSumSquare(x: Tensor, axes: readonly number[], keepDims = false): Tensor {
+  return x.builder.op("reduceSumSquare", [x], { axes, keepDims });
+}
+
 export function reduceMax(x: Tensor, axes: readonly number[], keepDims = false): Tensor {
   return x.builder.op("reduceMax", [x], { axes, keepDims });
 }

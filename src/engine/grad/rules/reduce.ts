@@ -53,6 +53,10 @@ export const REDUCTIONS: VjpTable<ReduceOp> = {
     const x = at(inputs, 0);
     return [() => broadcast(reshape(at(grads, 0), keptShape(x, params.axes)), x.shape)];
   },
+  reduceSumSquare: ({ inputs, grads, params }) => {
+    const x = at(inputs, 0);
+    return [() => mul(x, mul(reshape(at(grads, 0), keptShape(x, params.axes)), 2))];
+  },
   reduceMax: ({ inputs, outputs, grads, params }) => {
     const x = at(inputs, 0);
     return [

@@ -29,7 +29,7 @@ const dotAdd: InferRule<"dotAdd"> = (inputs, params) => {
   return [{ dtype: a.dtype, shape }];
 };
 
-function reduce<K extends "reduceSum" | "reduceMax">(op: K): InferRule<K> {
+function reduce<K extends "reduceSum" | "reduceSumSquare" | "reduceMax">(op: K): InferRule<K> {
   return (inputs, { axes, keepDims }) => {
     const [x] = arity(op, inputs, 1) as [ValueType]; // counted by arity
     for (const a of axes) axisOf(op, x, a);
@@ -98,6 +98,7 @@ export const REDUCTIONS: InferTable<ReduceOp> = {
   dot,
   dotAdd,
   reduceSum: reduce("reduceSum"),
+  reduceSumSquare: reduce("reduceSumSquare"),
   reduceMax: reduce("reduceMax"),
   argMax,
   topK,

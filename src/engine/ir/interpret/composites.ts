@@ -3,7 +3,7 @@ import type { ReduceOp } from "../types.ts";
 import { erf } from "./erf.ts";
 import { cell, type Cell, type EvalTable, fill, input, mapRows, read, rowsOf } from "./rule.ts";
 
-type Composite = Exclude<ReduceOp, "dot" | "dotAdd" | "reduceSum" | "reduceMax" | "argMax" | "topK">;
+type Composite = Exclude<ReduceOp, "dot" | "dotAdd" | "reduceSum" | "reduceSumSquare" | "reduceMax" | "argMax" | "topK">;
 
 const sum = (row: Float64Array): number => row.reduce((a, b) => a + b, 0);
 

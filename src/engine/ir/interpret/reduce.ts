@@ -36,6 +36,7 @@ export const REDUCTIONS: EvalTable<ReduceOp> = {
     return [fill(y.shape, (at) => read(y, at) + read(input(inputs, 2), at))];
   },
   reduceSum: (inputs, params) => [reduce(input(inputs, 0), { ...params, start: 0, join: (a, b) => a + b })],
+  reduceSumSquare: (inputs, params) => [reduce(input(inputs, 0), { ...params, start: 0, join: (a, b) => a + b * b })],
   reduceMax: (inputs, params) => [reduce(input(inputs, 0), { ...params, start: -Infinity, join: Math.max })],
   argMax: (inputs, { axis }) => {
     const x = input(inputs, 0);

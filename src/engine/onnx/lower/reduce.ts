@@ -34,7 +34,7 @@ function gemm(node: Node<"dot"> | Node<"dotAdd">, to: Lowering): string {
   );
 }
 
-function reduce(op: string): (node: Node<"reduceSum"> | Node<"reduceMax">, to: Lowering) => readonly string[] {
+function reduce(op: string): (node: Node<"reduceSum"> | Node<"reduceSumSquare"> | Node<"reduceMax">, to: Lowering) => readonly string[] {
   return (node, to) => [to.emit(op, [to.name(arg(node, 0)), to.i64(node.params.axes)], { attrs: { keepdims: { int: Number(node.params.keepDims) } } })];
 }
 
@@ -97,6 +97,7 @@ export const REDUCTIONS: LowerTable<ReduceOp> = {
   },
   dotAdd: (node, to) => [gemm(node, to)],
   reduceSum,
+  reduceSumSquare: reduce("ReduceSumSquare"),
   reduceMax: reduce("ReduceMax"),
   argMax: (node, to) => [
     to.emit("Cast", [to.emit("ArgMax", [to.name(arg(node, 0))], { attrs: { axis: { int: node.params.axis }, keepdims: { int: 0 } } })], { attrs: INT32 }),
