@@ -16,4 +16,3 @@ export function norm(params: Params, x: Tensor, eps: number): Tensor {
 export function residual(x: Tensor, branch: Tensor, keep: Tensor | undefined): Tensor {
   return add(x, keep === undefined ? branch : mul(branch, keep));
 }
-

@@ -20,27 +20,43 @@ export interface ParamSpec {
 /** Gives the traced tensor of a parameter by name. */
 export type Params = (name: string) => Tensor;
 
-const FILL: { readonly [K in Init["kind"]]: (init: Extract<Init, { kind: K }>, rng: Rng) => () => number } = {
+const FILL: {
+  readonly [K in Init["kind"]]: (init: Extract<Init, { kind: K }>, rng: Rng) => () => number;
+} = {
   zeros: () => () => 0,
   ones: () => () => 1,
-  truncNormal: ({ std }, rng) => () => rng.truncNormal(std),
-  uniform: ({ bound }, rng) => () => rng.uniform(-bound, bound),
+  truncNormal:
+    ({ std }, rng) =>
+    () =>
+      rng.truncNormal(std),
+  uniform:
+    ({ bound }, rng) =>
+    () =>
+      rng.uniform(-bound, bound),
 };
 
 /** Writes a parameter's start values; each parameter draws from its own stream, so adding one does not change the others. */
 export function initParam(spec: ParamSpec, out: Float32Array, rng: Rng): void {
-  if (out.length !== sizeOf(spec.shape)) throw new InternalError(`Cannot start "${spec.name}": its buffer has ${out.length} values`);
+  if (out.length !== sizeOf(spec.shape))
+    throw new InternalError(`Cannot start "${spec.name}": its buffer has ${out.length} values`);
   const make: (init: never, rng: Rng) => () => number = FILL[spec.init.kind];
   const next = make(spec.init as never, rng.split(`init/${spec.name}`)); // the table is keyed by the same kind
   for (let i = 0; i < out.length; i++) out[i] = next();
 }
 
 /** Adds every parameter as a graph input under `prefix` and gives the lookup. */
-export function traceParams(builder: Builder, specs: readonly ParamSpec[], { prefix = "" }: { readonly prefix?: string } = {}): Params {
-  const tensors = new Map(specs.map((s) => [s.name, builder.input(`${prefix}${s.name}`, s.shape, { kind: "param" })]));
+export function traceParams(
+  builder: Builder,
+  specs: readonly ParamSpec[],
+  { prefix = "" }: { readonly prefix?: string } = {},
+): Params {
+  const tensors = new Map(
+    specs.map((s) => [s.name, builder.input(`${prefix}${s.name}`, s.shape, { kind: "param" })]),
+  );
   return (name) => {
     const t = tensors.get(name);
-    if (t === undefined) throw new InternalError(`Cannot find parameter "${name}": the model has none of that name`);
+    if (t === undefined)
+      throw new InternalError(`Cannot find parameter "${name}": the model has none of that name`);
     return t;
   };
 }
@@ -56,9 +72,16 @@ export function prefixed(specs: readonly ParamSpec[], prefix: string): ParamSpec
 }
 
 /** Weight `[out, in]` and bias of a linear layer, started as the reference does: trunc_normal(.02) and 0. */
-export function linearSpecs(name: string, width: { readonly in: number; readonly out: number }): ParamSpec[] {
+export function linearSpecs(
+  name: string,
+  width: { readonly in: number; readonly out: number },
+): ParamSpec[] {
   return [
-    { name: `${name}.weight`, shape: [width.out, width.in], init: { kind: "truncNormal", std: 0.02 } },
+    {
+      name: `${name}.weight`,
+      shape: [width.out, width.in],
+      init: { kind: "truncNormal", std: 0.02 },
+    },
     { name: `${name}.bias`, shape: [width.out], init: { kind: "zeros" } },
   ];
 }

@@ -36,7 +36,9 @@ function antialiasWeights(from: number, to: number): number[][] {
   const widen = Math.max(1, ratio);
   return Array.from({ length: to }, (_, i) => {
     const centre = (i + 0.5) * ratio;
-    const row = Array.from({ length: from }, (__, k) => (Math.abs(k + 0.5 - centre) < 2 * widen ? cubic((k + 0.5 - centre) / widen, -0.5) : 0));
+    const row = Array.from({ length: from }, (__, k) =>
+      Math.abs(k + 0.5 - centre) < 2 * widen ? cubic((k + 0.5 - centre) / widen, -0.5) : 0,
+    );
     const total = row.reduce((a, b) => a + b, 0);
     return row.map((w) => w / total);
   });

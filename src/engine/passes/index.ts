@@ -14,6 +14,14 @@ export interface OptimizeOptions {
 
 /** Runs every pass in order and verifies the graph after each. */
 export function optimize(graph: Graph, { checkpoint }: OptimizeOptions = {}): Graph {
-  const passes: ((g: Graph) => Graph)[] = [dropIdentities, prune, ...(checkpoint === undefined ? [] : [(g: Graph): Graph => recompute(g, checkpoint)]), localize, share, fuseSums, prune];
+  const passes: ((g: Graph) => Graph)[] = [
+    dropIdentities,
+    prune,
+    ...(checkpoint === undefined ? [] : [(g: Graph): Graph => recompute(g, checkpoint)]),
+    localize,
+    share,
+    fuseSums,
+    prune,
+  ];
   return passes.reduce((g, pass) => verifyGraph(pass(g)), verifyGraph(graph));
 }

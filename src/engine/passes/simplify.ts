@@ -15,20 +15,30 @@ export function prune(graph: Graph): Graph {
   return { ...graph, nodes: nodes.reverse() };
 }
 
+/** Renames the inputs of each node by what `keep` has put into the map so far, and drops nodes that `keep` refuses. */
+function rewriteEach(
+  nodes: readonly Node[],
+  map: ReadonlyMap<number, Value>,
+  keep: (node: Node) => boolean,
+): Node[] {
+  return nodes.flatMap((n) => {
+    const renamed = withInputs(n, map);
+    return keep(renamed) ? [renamed] : [];
+  });
+}
+
 const IDENTITIES: ReadonlySet<OpName> = new Set<OpName>(["stopGradient", "barrier"]);
 
 /** Drops ops that only meant something to differentiation. */
 export function dropIdentities(graph: Graph): Graph {
   const map = new Map<number, Value>();
-  const nodes = graph.nodes
-    .map((n) => withInputs(n, map))
-    .filter((n) => {
-      const [x] = n.inputs;
-      const [y] = n.outputs;
-      if (!IDENTITIES.has(n.op) || x === undefined || y === undefined) return true;
-      map.set(y.id, x);
-      return false;
-    });
+  const nodes = rewriteEach(graph.nodes, map, (n) => {
+    const [x] = n.inputs;
+    const [y] = n.outputs;
+    if (!IDENTITIES.has(n.op) || x === undefined || y === undefined) return true;
+    map.set(y.id, x);
+    return false;
+  });
   return withOutputs(graph, nodes, map);
 }
 
@@ -38,40 +48,48 @@ function shareKey(node: Node): string | undefined {
     const data = v as Float32Array; // any typed array joins alike
     return data.length > 16 ? undefined : `${k}=${data.join(",")}`;
   });
-  return params.includes(undefined) ? undefined : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
+  return params.includes(undefined)
+    ? undefined
+    : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
 }
 
 /** Shares equal nodes of one region (never across regions: that would undo recomputation). */
 export function share(graph: Graph): Graph {
   const seen = new Map<string, Node>();
   const map = new Map<number, Value>();
-  const nodes = graph.nodes
-    .map((n) => withInputs(n, map))
-    .filter((n) => {
-      const key = shareKey(n);
-      if (key === undefined) return true;
-      const first = seen.get(key);
-      if (first === undefined) {
-        seen.set(key, n);
-        return true;
-      }
-      n.outputs.forEach((v, i) => {
-        const kept = first.outputs[i];
-        if (kept !== undefined) map.set(v.id, kept);
-      });
-      return false;
+  const nodes = rewriteEach(graph.nodes, map, (n) => {
+    const key = shareKey(n);
+    if (key === undefined) return true;
+    const first = seen.get(key);
+    if (first === undefined) {
+      seen.set(key, n);
+      return true;
+    }
+    n.outputs.forEach((v, i) => {
+      const kept = first.outputs[i];
+      if (kept !== undefined) map.set(v.id, kept);
     });
+    return false;
+  });
   return withOutputs(graph, nodes, map);
 }
 
 /** What an `add` node adds to a product that only it reads, or undefined. */
-function fusable(node: Node, made: ReadonlyMap<number, Node>, uses: ReadonlyMap<number, number>): { readonly product: Node<"dot">; readonly plus: Value } | undefined {
+function fusable(
+  node: Node,
+  made: ReadonlyMap<number, Node>,
+  uses: ReadonlyMap<number, number>,
+): { readonly product: Node<"dot">; readonly plus: Value } | undefined {
   if (node.op !== "add") return undefined;
   for (const i of [1, 0]) {
     const [p, plus] = [node.inputs[i], node.inputs[1 - i]];
     const product = p === undefined ? undefined : made.get(p.id);
-    if (p === undefined || plus === undefined || product === undefined || !isOp(product, "dot")) continue;
-    const fits = p.shape.length === 2 && plus.shape.length <= 2 && node.outputs[0]?.shape.join() === p.shape.join();
+    if (p === undefined || plus === undefined || product === undefined || !isOp(product, "dot"))
+      continue;
+    const fits =
+      p.shape.length === 2 &&
+      plus.shape.length <= 2 &&
+      node.outputs[0]?.shape.join() === p.shape.join();
     if (fits && uses.get(p.id) === 1 && product.region === node.region) return { product, plus };
   }
   return undefined;
@@ -85,7 +103,12 @@ export function fuseSums(graph: Graph): Graph {
     const found = fusable(node, made, uses);
     if (found === undefined) return node;
     gone.add(found.product);
-    return { ...node, op: "dotAdd" as const, inputs: [...found.product.inputs, found.plus], params: found.product.params };
+    return {
+      ...node,
+      op: "dotAdd" as const,
+      inputs: [...found.product.inputs, found.plus],
+      params: found.product.params,
+    };
   });
   return { ...graph, nodes: nodes.filter((n) => !gone.has(n)) };
 }
