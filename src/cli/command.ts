@@ -80,7 +80,9 @@ export function defineCommand<T extends OptionTable>(spec: CommandSpec<T>): Comm
       context.terminal.out(help);
       return 0;
     }
-    return spec.run(parseArgs(argv, { ...spec.options, ...COMMON }), context);
+    const values: unknown = parseArgs(argv, { ...spec.options, ...COMMON });
+    // the table is spec.options and COMMON, which is what the type says
+    return spec.run(values as OptionValues<T> & CommonValues, context);
   };
   return { name: spec.name, summary: spec.summary, help, run };
 }
