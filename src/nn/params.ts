@@ -9,7 +9,9 @@ export type Init =
   /** N(0, std) cut at ±2 (absolute), as the reference's `trunc_normal_`. */
   | { readonly kind: "truncNormal"; readonly std: number }
   /** U(−bound, bound). */
-  | { readonly kind: "uniform"; readonly bound: number };
+  | { readonly kind: "uniform"; readonly bound: number }
+  /** Sines and cosines of a square grid's columns, then rows, laid out as in MAE; the class position is 0. */
+  | { readonly kind: "sincos"; readonly side: number; readonly width: number };
 
 export interface ParamSpec {
   readonly name: string;
@@ -33,7 +35,21 @@ const FILL: {
     ({ bound }, rng) =>
     () =>
       rng.uniform(-bound, bound),
+  sincos: ({ side, width }) => {
+    let at = 0;
+    return () => sincosAt(at++, side, width);
+  },
 };
+
+/** Value `flat` of `[1 + side², width]`: a quarter of the width each for sin x, cos x, sin y, cos y. */
+function sincosAt(flat: number, side: number, width: number): number {
+  const [token, i] = [Math.floor(flat / width) - 1, flat % width];
+  if (token < 0) return 0;
+  const quarter = width / 4;
+  const position = i < 2 * quarter ? token % side : Math.floor(token / side);
+  const angle = position / 10_000 ** ((i % quarter) / quarter);
+  return Math.floor(i / quarter) % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+}
 
 /** Writes a parameter's start values; each parameter draws from its own stream, so adding one does not change the others. */
 export function initParam(spec: ParamSpec, out: Float32Array, rng: Rng): void {

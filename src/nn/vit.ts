@@ -30,6 +30,8 @@ export interface ViTConfig {
   readonly mlpRatio: number;
   readonly layerNormEps: number;
   readonly posInterpolation: PosInterpolation;
+  /** How positions start: drawn as DINO does, or as sines and cosines (still trained). */
+  readonly posEmbedInit?: "normal" | "sincos";
 }
 
 /** Keep factors of stochastic depth for a block: `[b, 1, 1]` each, undefined = keep all. */
@@ -52,6 +54,7 @@ export function vitSpecs({
   width,
   depth,
   mlpRatio,
+  posEmbedInit = "normal",
 }: ViTConfig): ParamSpec[] {
   const patches = (imageSizePx / patchSizePx) ** 2;
   const pixels = 3 * patchSizePx ** 2;
@@ -60,7 +63,7 @@ export function vitSpecs({
   const token = { kind: "truncNormal", std: 0.02 } as const;
   return [
     { name: "cls_token", shape: [1, 1, width], init: token },
-    { name: "pos_embed", shape: [1, 1 + patches, width], init: token },
+    { name: "pos_embed", shape: [1, 1 + patches, width], init: posEmbedInit === "sincos" ? { kind: "sincos", side: Math.sqrt(patches), width } : token },
     { name: "patch_embed.proj.weight", shape: [width, 3, patchSizePx, patchSizePx], init: conv },
     { name: "patch_embed.proj.bias", shape: [width], init: conv },
     ...Array.from({ length: depth }, (_, i) => [
