@@ -154,6 +154,11 @@ for (let v = 0; v < 256; v++) {
   fractionOf[v] = sixths - Math.floor(sixths);
 }
 
+/** By sector of the turn: which channel is the largest, which lies between, which is the smallest. */
+const LARGEST = Uint8Array.of(0, 1, 1, 2, 2, 0);
+const BETWEEN = Uint8Array.of(1, 0, 2, 1, 0, 2);
+const SMALLEST = Uint8Array.of(2, 2, 0, 0, 1, 1);
+
 /** Hue turned by trunc(255 * factor) of 256 steps, through bytes of HSV. */
 function hueInto(data: Uint8Array, factor: number): void {
   const { hue, saturation } = tablesOfHsv();
@@ -162,34 +167,16 @@ function hueInto(data: Uint8Array, factor: number): void {
     const r = data[i]!; // whole pixels; every table below is indexed by bytes
     const g = data[i + 1]!;
     const b = data[i + 2]!;
-    const max = r > g ? (r > b ? r : b) : g > b ? g : b;
-    const min = r < g ? (r < b ? r : b) : g < b ? g : b;
-    const chroma = max - min;
+    const max = Math.max(r, g, b);
+    const chroma = max - Math.min(r, g, b);
     if (chroma === 0) continue;
-    const s = saturation[(chroma << 8) | max]!;
-    if (s === 0) {
-      data[i] = data[i + 1] = data[i + 2] = max;
-      continue;
-    }
     const at = r === max ? (chroma << 9) + g - b : g === max ? ((256 | chroma) << 9) + b - r : ((512 | chroma) << 9) + r - g;
     const h = (hue[at + 256]! + shift) & 255;
-    const fs = chromaScale[s]!;
-    const f = fractionOf[h]!;
-    const p = (max * (1 - fs) + 0.5) | 0;
+    const s = chromaScale[saturation[(chroma << 8) | max]!]!;
     const sector = sectorOf[h]!;
-    const slope = (max * (1 - fs * (sector & 1 ? f : 1 - f)) + 0.5) | 0;
-    if (sector < 2) {
-      data[i] = sector === 0 ? max : slope;
-      data[i + 1] = sector === 0 ? slope : max;
-      data[i + 2] = p;
-    } else if (sector < 4) {
-      data[i] = p;
-      data[i + 1] = sector === 2 ? max : slope;
-      data[i + 2] = sector === 2 ? slope : max;
-    } else {
-      data[i] = sector === 4 ? slope : max;
-      data[i + 1] = p;
-      data[i + 2] = sector === 4 ? max : slope;
-    }
+    const f = fractionOf[h]!;
+    data[i + LARGEST[sector]!] = max;
+    data[i + BETWEEN[sector]!] = (max * (1 - s * (sector & 1 ? f : 1 - f)) + 0.5) | 0;
+    data[i + SMALLEST[sector]!] = (max * (1 - s) + 0.5) | 0;
   }
 }

@@ -17,11 +17,15 @@ export function shortSideSize({ width, height }: Size, shortPx: number): Size {
     : { width: Math.max(1, Math.trunc((shortPx * width) / height)), height: shortPx };
 }
 
-/** The centred square, its offset rounded half to even. Throws ConfigError when the picture is smaller. */
-export function centreBox({ width, height }: Size, sizePx: number): Box {
+/** Which pixel a centred crop starts at when the rest is odd: torchvision rounds half to even, Hugging Face's processors round down. */
+export type CropOffset = "half-even" | "floor";
+
+/** The centred square. Throws ConfigError when the picture is smaller. */
+export function centreBox({ width, height }: Size, sizePx: number, { offset = "half-even" }: { readonly offset?: CropOffset } = {}): Box {
   if (width < sizePx || height < sizePx)
     throw new ConfigError(`Cannot crop the centre: ${width}x${height} is smaller than ${sizePx} px; resize to at least the crop's size`);
-  return { left: roundHalfEven((width - sizePx) / 2), top: roundHalfEven((height - sizePx) / 2), width: sizePx, height: sizePx };
+  const round = offset === "floor" ? Math.floor : roundHalfEven;
+  return { left: round((width - sizePx) / 2), top: round((height - sizePx) / 2), width: sizePx, height: sizePx };
 }
 
 /** How a picture becomes the square that a model sees. */
@@ -30,6 +34,8 @@ export interface EvalCropConfig {
   readonly resize: "short-side" | "square";
   /** Crop over resized short side: 224 / 256 by default. Only for `short-side`. */
   readonly cropRatio?: number;
+  /** Default `half-even`; `floor` where a Hugging Face processor must be met. */
+  readonly cropOffset?: CropOffset;
   readonly kernel?: Kernel;
   readonly arithmetic?: Arithmetic;
 }
@@ -37,13 +43,13 @@ export interface EvalCropConfig {
 /** Resizes and crops to `imageSizePx` squared. Defaults: short side at 256/224 of the size, bicubic, PIL arithmetic. */
 export function evalCrop(image: RgbImage, config: EvalCropConfig): RgbImage | FloatImage {
   checkImage(image);
-  const { imageSizePx, resize, cropRatio = 224 / 256, kernel = "bicubic", arithmetic = "pil-u8" } = config;
+  const { imageSizePx, resize, cropRatio = 224 / 256, cropOffset = "half-even", kernel = "bicubic", arithmetic = "pil-u8" } = config;
   if (!(cropRatio > 0 && cropRatio <= 1))
     throw new ConfigError(`Cannot crop the centre: crop ratio is ${cropRatio}; give a number above 0 and at most 1`, { keyPath: "cropRatio" });
   if (resize === "square") return resized(image, { width: imageSizePx, height: imageSizePx }, { kernel, arithmetic });
   const size = shortSideSize(image, Math.round(imageSizePx / cropRatio));
   const whole = resized(image, size, { kernel, arithmetic });
-  const box = centreBox(size, imageSizePx);
+  const box = centreBox(size, imageSizePx, { offset: cropOffset });
   return whole.data instanceof Uint8Array ? cropImage({ ...size, data: whole.data }, box) : cropFloat({ ...size, data: whole.data }, box);
 }
 

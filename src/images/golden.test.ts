@@ -156,6 +156,15 @@ golden("evalCrop() meets Hugging Face's image processors", () => {
     }
 });
 
+golden.each(["hf_dinov2_default", "hf_dinov3_default"])("evalCrop() meets Hugging Face's default processor %s", (name) => {
+  const file = loadTransforms(name);
+  const mine = name.includes("v2")
+    ? evalCrop(file.image("x"), { imageSizePx: 224, resize: "short-side", arithmetic: "torch-u8", cropOffset: "floor" })
+    : evalCrop(file.image("x"), { imageSizePx: 224, resize: "square", arithmetic: "float", kernel: "bilinear" });
+  const planes = normalise(mine, { mean: IMAGENET_MEAN, std: IMAGENET_STD });
+  expect(compare(planes, file.floats("y")).most).toBeLessThan(name.includes("v2") ? 0.03 : 2e-3);
+});
+
 golden("cropImage() copies a box", () => {
   const x = loadTransforms("resize_tench").image("x");
   const box = { left: 3, top: 2, width: 5, height: 4 };

@@ -13,4 +13,4 @@ export { cropSizes, DINO_AUGMENT, DINO_CROPS, drawCropBox, drawView, fallbackBox
 export type { AugmentConfig, CropBoxOptions, CropsConfig, DrawViewOptions, ViewPlan } from "./crops.ts";
 export { renderView, renderViewImage } from "./render.ts";
 export { centreBox, evalCrop, shortSideSize } from "./eval-crop.ts";
-export type { EvalCropConfig } from "./eval-crop.ts";
+export type { CropOffset, EvalCropConfig } from "./eval-crop.ts";

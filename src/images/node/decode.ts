@@ -41,10 +41,7 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   const rules: Rules = { decode, alpha, maxPixels, name };
   if (bytes.length === 0) throw broken(name, "the file is empty; copy it again or remove it");
   try {
-    const header = readJpegHeader(bytes);
-    if (header !== undefined) checkPixels(header, rules);
-    const plain = header !== undefined && header.components === 3 && (decode === "python" || !(header.exif || header.icc));
-    return plain ? await decodePlain(bytes, rules) : await decodeAny(bytes, rules);
+    return isPlain(bytes, rules) ? await decodePlain(bytes, rules) : await decodeAny(bytes, rules);
   } catch (cause) {
     if (cause instanceof FormatError || cause instanceof PlatformError) throw cause;
     throw broken(name, reasonOf(cause), cause);
@@ -89,6 +86,14 @@ function reasonOf(cause: unknown): string {
 function checkPixels({ width, height }: { readonly width: number; readonly height: number }, { maxPixels, name }: Rules): void {
   if (width * height > maxPixels)
     throw broken(name, `${width}x${height} px are ${width * height} pixels, the limit is ${maxPixels}; make it smaller or raise maxPixels`);
+}
+
+/** Whether the bytes are a JPEG of three components with nothing to turn or manage. */
+function isPlain(bytes: Uint8Array, rules: Rules): boolean {
+  const header = readJpegHeader(bytes);
+  if (header === undefined) return false;
+  checkPixels(header, rules);
+  return header.components === 3 && (rules.decode === "python" || !(header.exif || header.icc));
 }
 
 function sharpOptions(rules: Rules, ignoreIcc: boolean): SharpOptions {

@@ -1,12 +1,9 @@
-/** @file Reads the reference pictures of `golden/transforms` for this room's tests. */
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+/** @file The reference pictures of `golden/transforms`, as this room's pictures. */
+import { goldenDir, goldenTensor, loadGolden } from "../../core/testing/golden.ts";
 import { makeImage, type RgbImage } from "../image.ts";
 
-const ROOT = fileURLToPath(new URL("../../../../shared/golden/transforms/", import.meta.url));
-
-/** Whether the folder of reference numbers lies beside the project. */
-export const hasGolden: boolean = existsSync(ROOT);
+/** Whether the folder of reference numbers is there. */
+export const hasGolden: boolean = goldenDir() !== undefined;
 
 export interface GoldenFile {
   readonly names: readonly string[];
@@ -16,46 +13,20 @@ export interface GoldenFile {
   floats(name: string): Float32Array;
 }
 
-interface Entry {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly data_offsets: readonly [number, number];
-}
-
 export function loadTransforms(name: string): GoldenFile {
-  const bytes = readFileSync(`${ROOT}${name}.safetensors`);
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  const json = JSON.parse(readFileSync(`${ROOT}${name}.json`, "utf8")) as Record<string, unknown>; // our own reference file
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerBytes)) as Record<string, Entry>; // our own reference file
-  const raw = (key: string): { entry: Entry; data: Uint8Array } => {
-    const entry = header[key];
-    if (entry === undefined) throw new Error(`no tensor "${key}" in ${name}`);
-    const [from, to] = entry.data_offsets;
-    return { entry, data: Uint8Array.from(bytes.subarray(8 + headerBytes + from, 8 + headerBytes + to)) };
-  };
+  const golden = loadGolden("transforms", name);
   return {
-    names: Object.keys(header).filter((k) => k !== "__metadata__"),
-    json,
-    config: (json["config"] ?? {}) as Record<string, unknown>, // our own reference file
+    names: [...golden.tensors.keys()],
+    json: golden.json,
+    config: (golden.json["config"] ?? {}) as Record<string, unknown>, // our own reference file
     image(key) {
-      const { entry, data } = raw(key);
-      const [h = 0, w = 0, c = 1] = entry.shape;
-      return makeImage(w, h, c === 3 ? data : Uint8Array.from({ length: w * h * 3 }, (_, i) => data[Math.floor(i / 3)] ?? 0));
+      const { shape, data } = goldenTensor(golden, key);
+      const [h = 0, w = 0, c = 1] = shape;
+      const at = (i: number): number => Number(data[c === 3 ? i : Math.floor(i / 3)] ?? 0);
+      return makeImage(w, h, Uint8Array.from({ length: w * h * 3 }, (_, i) => at(i)));
     },
-    floats(key) {
-      const { entry, data } = raw(key);
-      if (entry.dtype !== "F16") return new Float32Array(data.buffer);
-      const view = new DataView(data.buffer);
-      return Float32Array.from({ length: data.length / 2 }, (_, i) => halfToFloat(view.getUint16(i * 2, true)));
-    },
+    floats: (key) => Float32Array.from({ length: goldenTensor(golden, key).data.length }, (_, i) => Number(goldenTensor(golden, key).data[i])),
   };
-}
-
-function halfToFloat(h: number): number {
-  const sign = h & 0x8000 ? -1 : 1;
-  const exponent = (h >> 10) & 31;
-  const fraction = h & 1023;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 /** Largest difference, and the share of values that differ. */
