@@ -26,7 +26,10 @@ export interface CommandSpec<T extends OptionTable> {
   readonly about?: string;
   readonly examples: readonly string[];
   readonly options: T;
-  readonly run: (values: OptionValues<T> & CommonValues, context: CommandContext) => Promise<number>;
+  readonly run: (
+    values: OptionValues<T> & CommonValues,
+    context: CommandContext,
+  ) => Promise<number>;
 }
 
 /** The options every command has, as a command sees them. */
@@ -35,7 +38,11 @@ export interface CommonValues {
   readonly debug?: true;
 }
 
-const COMMON: { readonly json: Option<true>; readonly debug: Option<true>; readonly help: Option<true> } = {
+const COMMON: {
+  readonly json: Option<true>;
+  readonly debug: Option<true>;
+  readonly help: Option<true>;
+} = {
   json: flag("print one JSON object on stdout and nothing else there"),
   debug: flag("print the stack of an error"),
   help: flag("show this help"),
@@ -50,14 +57,27 @@ export const MACHINE: { readonly seed: Option<number>; readonly threads: Option<
 function optionLines(table: OptionTable): readonly string[] {
   const rows = Object.entries(table).map(([name, option]): [string, string] => {
     const placeholder = option.placeholder === "" ? "" : ` ${option.placeholder}`;
-    return [`--${name}${placeholder}`, option.kind === "repeated" ? `${option.help} (repeatable)` : option.help];
+    return [
+      `--${name}${placeholder}`,
+      option.kind === "repeated" ? `${option.help} (repeatable)` : option.help,
+    ];
   });
   const wide = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
-  return rows.map(([left, right]) => (left.length > wide ? `  ${left}\n  ${" ".repeat(wide)}  ${right}` : `  ${left.padEnd(wide)}  ${right}`));
+  return rows.map(([left, right]) =>
+    left.length > wide
+      ? `  ${left}\n  ${" ".repeat(wide)}  ${right}`
+      : `  ${left.padEnd(wide)}  ${right}`,
+  );
 }
 
 /** The help of a command: summary, options, examples. */
-export function helpOf(spec: { readonly name: string; readonly summary: string; readonly about?: string; readonly examples: readonly string[]; readonly options: OptionTable }): string {
+export function helpOf(spec: {
+  readonly name: string;
+  readonly summary: string;
+  readonly about?: string;
+  readonly examples: readonly string[];
+  readonly options: OptionTable;
+}): string {
   const about = spec.about === undefined ? [] : [spec.about, ""];
   return [
     `tricera ${spec.name}: ${spec.summary}`,

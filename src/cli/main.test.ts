@@ -9,40 +9,80 @@ import { exitCodeOf, formatError } from "./print-error.ts";
 
 async function run(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
   const [out, err]: [string[], string[]] = [[], []];
-  const terminal = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text), isScreen: false, columns: 80, nowMs: () => 0 };
+  const terminal = {
+    out: (text: string) => void out.push(text),
+    err: (text: string) => void err.push(text),
+    isScreen: false,
+    columns: 80,
+    nowMs: () => 0,
+  };
   const code = await main(argv, { terminal });
   return { code, out: out.join(""), err: err.join("") };
 }
 
-test.each(COMMANDS.map(({ name }) => name))("tricera %s --help shows options and examples", async (name) => {
-  const { code, out } = await run(...name.split(" "), "--help");
-  expect(code).toBe(0);
-  expect(out).toMatch(new RegExp(`^tricera ${name}: .*\\n[\\s\\S]*Options\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`));
-});
+test.each(COMMANDS.map(({ name }) => name))(
+  "tricera %s --help shows options and examples",
+  async (name) => {
+    const { code, out } = await run(...name.split(" "), "--help");
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      new RegExp(
+        `^tricera ${name}: .*\\n[\\s\\S]*Options\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`,
+      ),
+    );
+  },
+);
 
 test("main() shows the overview, and the version", async () => {
-  expect(await run("--help")).toMatchObject({ code: 0, out: expect.stringContaining("Commands\n  train") });
+  expect(await run("--help")).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("Commands\n  train"),
+  });
   expect(await run()).toMatchObject({ code: 2 });
-  expect(await run("--version")).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
-  expect(await run("eval", "--help")).toMatchObject({ code: 0, out: expect.stringContaining("eval knn") });
+  expect(await run("--version")).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+  });
+  expect(await run("eval", "--help")).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("eval knn"),
+  });
 });
 
 test("main() offers the nearest command and option, with exit code 2", async () => {
-  expect(await run("trian")).toMatchObject({ code: 2, err: 'Error: Cannot run "trian": there is no such command\nHint: did you mean "train"?\n', out: "" });
-  expect(await run("eval", "kn")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "eval knn"?') });
-  expect(await run("doctor", "--jso")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "--json"?') });
+  expect(await run("trian")).toMatchObject({
+    code: 2,
+    err: 'Error: Cannot run "trian": there is no such command\nHint: did you mean "train"?\n',
+    out: "",
+  });
+  expect(await run("eval", "kn")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('did you mean "eval knn"?'),
+  });
+  expect(await run("doctor", "--jso")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('did you mean "--json"?'),
+  });
 });
 
 test("main() prints the stack with --debug only, and one JSON object with --json", async () => {
   expect((await run("train", "--epochs", "x")).err).not.toContain("at ");
   expect((await run("train", "--epochs", "x", "--debug")).err).toMatch(/\n\s+at .*options\.ts/);
-  expect(JSON.parse((await run("train", "--epochs", "x", "--json")).out)).toEqual({ error: expect.stringContaining("--epochs") });
+  expect(JSON.parse((await run("train", "--epochs", "x", "--json")).out)).toEqual({
+    error: expect.stringContaining("--epochs"),
+  });
 });
 
 test("formatError() separates message, cause and hint", () => {
-  const error = new FormatError('Cannot read "a.png": it is truncated; replace the file', { cause: new Error("unexpected end") });
-  expect(formatError(error, { debug: false })).toBe('Error: Cannot read "a.png": it is truncated\n  because: unexpected end\nHint: replace the file\n');
-  expect(formatError(new InternalError("Cannot happen: x; y"), { debug: false })).toContain("This is a bug of Tricera");
+  const error = new FormatError('Cannot read "a.png": it is truncated; replace the file', {
+    cause: new Error("unexpected end"),
+  });
+  expect(formatError(error, { debug: false })).toBe(
+    'Error: Cannot read "a.png": it is truncated\n  because: unexpected end\nHint: replace the file\n',
+  );
+  expect(formatError(new InternalError("Cannot happen: x; y"), { debug: false })).toContain(
+    "This is a bug of Tricera",
+  );
   expect(formatError("text", { debug: false })).toBe("Error: text\n");
   expect([new UsageError("x"), new FormatError("x"), "x"].map(exitCodeOf)).toEqual([2, 1, 1]);
 });
@@ -51,5 +91,7 @@ test("bin/tricera.js runs the command line as a process", async () => {
   const bin = fileURLToPath(new URL("../../bin/tricera.js", import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, [bin, "doctor", "--json"]);
   expect(JSON.parse(stdout)).toMatchObject({ ok: true });
-  await expect(promisify(execFile)(process.execPath, [bin, "nothing"])).rejects.toMatchObject({ code: 2 });
+  await expect(promisify(execFile)(process.execPath, [bin, "nothing"])).rejects.toMatchObject({
+    code: 2,
+  });
 });

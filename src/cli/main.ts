@@ -25,19 +25,31 @@ function overview(): string {
 }
 
 /** The command whose words begin the arguments, longest name first (`eval knn` before `eval`). */
-function findCommand(argv: readonly string[]): { readonly command: Command; readonly rest: readonly string[] } {
+function findCommand(argv: readonly string[]): {
+  readonly command: Command;
+  readonly rest: readonly string[];
+} {
   const words = argv.slice(0, 2);
   for (let n = words.length; n > 0; n--) {
     const command = COMMANDS.find(({ name }) => name === words.slice(0, n).join(" "));
     if (command !== undefined) return { command, rest: argv.slice(n) };
   }
-  const said = argv.slice(0, COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `)) ? 2 : 1).join(" ");
-  throw new UsageError(`Cannot run "${said}": there is no such command; ${nameHint(said, COMMANDS.map(({ name }) => name))}`);
+  const said = argv
+    .slice(0, COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `)) ? 2 : 1)
+    .join(" ");
+  throw new UsageError(
+    `Cannot run "${said}": there is no such command; ${nameHint(
+      said,
+      COMMANDS.map(({ name }) => name),
+    )}`,
+  );
 }
 
 async function version(): Promise<string> {
   const packageFile = new URL("../../package.json", import.meta.url);
-  const { version: said }: { readonly version?: unknown } = JSON.parse(await readFile(packageFile, "utf8"));
+  const { version: said }: { readonly version?: unknown } = JSON.parse(
+    await readFile(packageFile, "utf8"),
+  );
   return String(said);
 }
 
@@ -61,14 +73,20 @@ async function dispatch(argv: readonly string[], context: CommandContext): Promi
 }
 
 /** Runs one command line (without `node` and the program's name) and returns its exit code; errors are printed, never thrown. */
-export async function main(argv: readonly string[], options: { readonly terminal?: Terminal; readonly signal?: AbortSignal } = {}): Promise<number> {
+export async function main(
+  argv: readonly string[],
+  options: { readonly terminal?: Terminal; readonly signal?: AbortSignal } = {},
+): Promise<number> {
   const { terminal = processTerminal(), signal = new AbortController().signal } = options;
   try {
     return await dispatch(argv, { terminal, signal });
   } catch (error) {
     const text = formatError(error, { debug: argv.includes("--debug") });
     terminal.err(text);
-    if (argv.includes("--json")) terminal.out(`${JSON.stringify({ error: error instanceof Error ? error.message : String(error) })}\n`);
+    if (argv.includes("--json"))
+      terminal.out(
+        `${JSON.stringify({ error: error instanceof Error ? error.message : String(error) })}\n`,
+      );
     return exitCodeOf(error);
   }
 }
@@ -78,7 +96,9 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(130);
-    process.stderr.write("\nStopping after the step that runs; press Ctrl-C again to stop at once.\n");
+    process.stderr.write(
+      "\nStopping after the step that runs; press Ctrl-C again to stop at once.\n",
+    );
     stop.abort();
   };
   process.on("SIGINT", onSignal);

@@ -14,7 +14,9 @@ export interface Option<T> {
 export type OptionTable = Readonly<Record<string, Option<unknown>>>;
 
 /** What was given on the command line, by option name. */
-export type OptionValues<T extends OptionTable> = { readonly [K in keyof T]?: T[K] extends Option<infer V> ? V : never };
+export type OptionValues<T extends OptionTable> = {
+  readonly [K in keyof T]?: T[K] extends Option<infer V> ? V : never;
+};
 
 function refuse(name: string, text: string, wanted: string): UsageError {
   return new UsageError(`Cannot use --${name} "${text}": wanted ${wanted}; change the value`);
@@ -40,7 +42,11 @@ export interface NumberLimits {
 }
 
 function saysLimits({ min, above, max }: NumberLimits): string {
-  const parts = [...(min === undefined ? [] : [`of at least ${min}`]), ...(above === undefined ? [] : [`above ${above}`]), ...(max === undefined ? [] : [`up to ${max}`])];
+  const parts = [
+    ...(min === undefined ? [] : [`of at least ${min}`]),
+    ...(above === undefined ? [] : [`above ${above}`]),
+    ...(max === undefined ? [] : [`up to ${max}`]),
+  ];
   return parts.length === 0 ? "" : ` ${parts.join(" and ")}`;
 }
 
@@ -50,7 +56,11 @@ function readNumber(value: string, within: NumberLimits): number | undefined {
   return Number.isFinite(n) && n >= min && n > above && n <= max ? n : undefined;
 }
 
-export function number(placeholder: string, help: string, limits: NumberLimits = {}): Option<number> {
+export function number(
+  placeholder: string,
+  help: string,
+  limits: NumberLimits = {},
+): Option<number> {
   const read = (value: string, name: string): number => {
     const n = readNumber(value, limits);
     if (n === undefined) throw refuse(name, value, `a number${saysLimits(limits)}`);
@@ -59,10 +69,15 @@ export function number(placeholder: string, help: string, limits: NumberLimits =
   return { kind: "value", placeholder, help, read };
 }
 
-export function integer(placeholder: string, help: string, limits: NumberLimits = {}): Option<number> {
+export function integer(
+  placeholder: string,
+  help: string,
+  limits: NumberLimits = {},
+): Option<number> {
   const read = (value: string, name: string): number => {
     const n = readNumber(value, limits);
-    if (n === undefined || !Number.isSafeInteger(n)) throw refuse(name, value, `a whole number${saysLimits(limits)}`);
+    if (n === undefined || !Number.isSafeInteger(n))
+      throw refuse(name, value, `a whole number${saysLimits(limits)}`);
     return n;
   };
   return { kind: "value", placeholder, help, read };
@@ -72,18 +87,26 @@ export function integer(placeholder: string, help: string, limits: NumberLimits 
 export function choice<const T extends string>(words: readonly T[], help: string): Option<T> {
   const read = (value: string, name: string): T => {
     const found = words.find((word) => word === value);
-    if (found === undefined) throw new UsageError(`Cannot use --${name} "${value}": it takes ${words.join(", ")}; ${nameHint(value, words)}`);
+    if (found === undefined)
+      throw new UsageError(
+        `Cannot use --${name} "${value}": it takes ${words.join(", ")}; ${nameHint(value, words)}`,
+      );
     return found;
   };
   return { kind: "value", placeholder: words.join("|"), help, read };
 }
 
 /** Whole numbers with commas between them: `10,20,100`. */
-export function integers(placeholder: string, help: string, limits: NumberLimits = {}): Option<readonly number[]> {
+export function integers(
+  placeholder: string,
+  help: string,
+  limits: NumberLimits = {},
+): Option<readonly number[]> {
   const read = (value: string, name: string): readonly number[] =>
     value.split(",").map((part) => {
       const n = readNumber(part.trim(), limits);
-      if (n === undefined || !Number.isSafeInteger(n)) throw refuse(name, value, `whole numbers${saysLimits(limits)} with commas between them`);
+      if (n === undefined || !Number.isSafeInteger(n))
+        throw refuse(name, value, `whole numbers${saysLimits(limits)} with commas between them`);
       return n;
     });
   return { kind: "value", placeholder, help, read };

@@ -13,7 +13,8 @@ function isAbort(error: unknown): boolean {
 
 function causes(error: Error): readonly string[] {
   const lines: string[] = [];
-  for (let at: unknown = error.cause; at instanceof Error && lines.length < 5; at = at.cause) if (!error.message.includes(at.message)) lines.push(`  because: ${at.message}`);
+  for (let at: unknown = error.cause; at instanceof Error && lines.length < 5; at = at.cause)
+    if (!error.message.includes(at.message)) lines.push(`  because: ${at.message}`);
   return lines;
 }
 
@@ -25,7 +26,15 @@ export function formatError(error: unknown, options: { readonly debug: boolean }
   const ours = error.message.startsWith("Cannot ") && cut > 0;
   const message = ours ? error.message.slice(0, cut) : error.message;
   const hint = ours ? [`Hint: ${error.message.slice(cut + 2)}`] : [];
-  const bug = error instanceof InternalError ? ["This is a bug of Tricera; please report it with the output of --debug"] : [];
-  const stack = options.debug ? [error.stack ?? "", ...(error.cause instanceof Error ? [`caused by ${error.cause.stack ?? ""}`] : [])] : [];
+  const bug =
+    error instanceof InternalError
+      ? ["This is a bug of Tricera; please report it with the output of --debug"]
+      : [];
+  const stack = options.debug
+    ? [
+        error.stack ?? "",
+        ...(error.cause instanceof Error ? [`caused by ${error.cause.stack ?? ""}`] : []),
+      ]
+    : [];
   return [`Error: ${message}`, ...causes(error), ...hint, ...bug, ...stack, ""].join("\n");
 }

@@ -27,12 +27,22 @@ export interface Pace {
 }
 
 /** One line of progress, without a line end. */
-export function formatProgress(progress: Progress, pace: Pace | undefined, options: { readonly bar: boolean }): string {
+export function formatProgress(
+  progress: Progress,
+  pace: Pace | undefined,
+  options: { readonly bar: boolean },
+): string {
   const { what, done, total, unit, detail } = progress;
   const part = total > 0 ? Math.min(1, done / total) : 0;
   const full = Math.round(part * BAR_CELLS);
-  const bar = options.bar && total > 0 ? ` ${"█".repeat(full)}${"░".repeat(BAR_CELLS - full)} ${String(Math.floor(100 * part)).padStart(3)} %` : "";
-  const counted = total > 0 ? `${done.toLocaleString("en-US")}/${total.toLocaleString("en-US")} ${unit}` : `${done.toLocaleString("en-US")} ${unit}`;
+  const bar =
+    options.bar && total > 0
+      ? ` ${"█".repeat(full)}${"░".repeat(BAR_CELLS - full)} ${String(Math.floor(100 * part)).padStart(3)} %`
+      : "";
+  const counted =
+    total > 0
+      ? `${done.toLocaleString("en-US")}/${total.toLocaleString("en-US")} ${unit}`
+      : `${done.toLocaleString("en-US")} ${unit}`;
   const rate = pace === undefined ? [] : [formatRate(pace.perSecond, unit)];
   const left = pace?.secondsLeft === undefined ? [] : [`${formatSeconds(pace.secondsLeft)} left`];
   return `${what}${bar}  ${[counted, ...rate, ...left, ...(detail === undefined ? [] : [detail])].join(" · ")}`;
@@ -85,17 +95,23 @@ export class ProgressLine {
 
   #mark(done: number, now: number): void {
     this.#marks.push({ ms: now, done });
-    while (this.#marks.length > 2 && now - (this.#marks[1]?.ms ?? now) > RATE_WINDOW_MS) this.#marks.shift();
+    while (this.#marks.length > 2 && now - (this.#marks[1]?.ms ?? now) > RATE_WINDOW_MS)
+      this.#marks.shift();
     // a window of many quick events is thinned, so that memory stays small
-    if (this.#marks.length > 600) this.#marks = this.#marks.filter((_, i) => i % 2 === 0 || i === this.#marks.length - 1);
+    if (this.#marks.length > 600)
+      this.#marks = this.#marks.filter((_, i) => i % 2 === 0 || i === this.#marks.length - 1);
   }
 
   #pace(): Pace | undefined {
     const [first, last] = [this.#marks[0], this.#marks.at(-1)];
-    if (first === undefined || last === undefined || last.ms <= first.ms || last.done <= first.done) return undefined;
+    if (first === undefined || last === undefined || last.ms <= first.ms || last.done <= first.done)
+      return undefined;
     const perSecond = (1000 * (last.done - first.done)) / (last.ms - first.ms);
     const total = this.#latest?.total ?? 0;
-    return { perSecond, secondsLeft: total > last.done ? (total - last.done) / perSecond : undefined };
+    return {
+      perSecond,
+      secondsLeft: total > last.done ? (total - last.done) / perSecond : undefined,
+    };
   }
 
   #show(now: number): void {
@@ -106,7 +122,7 @@ export class ProgressLine {
       this.#terminal.err(`${line}\n`);
       return;
     }
-    this.#terminal.err(`\r${[...line].slice(0, this.#terminal.columns - 1).join("")}\x1b[K`);
+    this.#terminal.err(`\r${line.slice(0, this.#terminal.columns - 1)}\x1b[K`);
     this.#drawn = true;
   }
 

@@ -1,9 +1,23 @@
 import { expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
-import { CollapseMonitor, effectiveRank, entropy, featureStd, klFromLoss, marginalEntropy, meanEntropy, prototypeUsage, type Rows } from "./monitors.ts";
+import {
+  CollapseMonitor,
+  effectiveRank,
+  entropy,
+  featureStd,
+  klFromLoss,
+  marginalEntropy,
+  meanEntropy,
+  prototypeUsage,
+  type Rows,
+} from "./monitors.ts";
 
 function rows(values: readonly (readonly number[])[]): Rows {
-  return { data: Float32Array.from(values.flat()), rows: values.length, width: values[0]?.length ?? 0 };
+  return {
+    data: Float32Array.from(values.flat()),
+    rows: values.length,
+    width: values[0]?.length ?? 0,
+  };
 }
 
 function random(n: number, width: number): Rows {
@@ -17,13 +31,30 @@ test("entropy() is ln K for a uniform distribution and 0 for a certain one", () 
 });
 
 test("meanEntropy(), marginalEntropy() and prototypeUsage() tell the two collapses apart", () => {
-  const spread = rows([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]);
-  const one = rows([[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]);
+  const spread = rows([
+    [1, 0, 0, 0],
+    [0, 1, 0, 0],
+    [0, 0, 1, 0],
+    [0, 0, 0, 1],
+  ]);
+  const one = rows([
+    [1, 0, 0, 0],
+    [1, 0, 0, 0],
+    [1, 0, 0, 0],
+    [1, 0, 0, 0],
+  ]);
   const uniform = rows(Array(4).fill([0.25, 0.25, 0.25, 0.25]));
   expect([spread, one, uniform].map(meanEntropy)).toEqual([0, 0, expect.closeTo(Math.log(4), 6)]);
   expect([spread, one].map(marginalEntropy)).toEqual([expect.closeTo(Math.log(4), 6), 0]);
   expect([spread, one].map(prototypeUsage)).toEqual([1, 0.25]);
-  expect(prototypeUsage(rows([[0.1, 0.9, 0, 0], [0.9, 0.1, 0, 0]]))).toBe(1);
+  expect(
+    prototypeUsage(
+      rows([
+        [0.1, 0.9, 0, 0],
+        [0.9, 0.1, 0, 0],
+      ]),
+    ),
+  ).toBe(1);
 });
 
 test("klFromLoss() is 0 when the student says what the teacher says", () => {
@@ -35,36 +66,97 @@ test("featureStd() is near 1 for spread features, 0 for equal ones, and blind to
   const f = random(400, 16);
   expect(featureStd(f)).toBeGreaterThan(0.95);
   expect(featureStd(rows(Array(5).fill([1, 2, 3])))).toBeCloseTo(0, 6);
-  expect(featureStd({ ...f, data: Float64Array.from(f.data, (x) => 7 * x) })).toBeCloseTo(featureStd(f), 10);
+  expect(featureStd({ ...f, data: Float64Array.from(f.data, (x) => 7 * x) })).toBeCloseTo(
+    featureStd(f),
+    10,
+  );
 });
 
 test("effectiveRank() is RankMe: exp of the entropy of the singular values", () => {
-  expect(effectiveRank(rows([[3, 0, 0], [0, 3, 0], [0, 0, 3]]))).toBeCloseTo(3, 6);
-  expect(effectiveRank(rows([[1, 2], [2, 4], [3, 6]]))).toBeCloseTo(1, 4);
+  expect(
+    effectiveRank(
+      rows([
+        [3, 0, 0],
+        [0, 3, 0],
+        [0, 0, 3],
+      ]),
+    ),
+  ).toBeCloseTo(3, 6);
+  expect(
+    effectiveRank(
+      rows([
+        [1, 2],
+        [2, 4],
+        [3, 6],
+      ]),
+    ),
+  ).toBeCloseTo(1, 4);
   // singular values 3 and 1: entropy of (3/4, 1/4)
-  expect(effectiveRank(rows([[3, 0], [0, 1]]))).toBeCloseTo(Math.exp(entropy([0.75, 0.25])), 6);
+  expect(
+    effectiveRank(
+      rows([
+        [3, 0],
+        [0, 1],
+      ]),
+    ),
+  ).toBeCloseTo(Math.exp(entropy([0.75, 0.25])), 6);
   expect(effectiveRank(random(200, 24))).toBeGreaterThan(22);
   expect(effectiveRank(random(10, 24))).toBeLessThanOrEqual(10);
-  expect(effectiveRank(rows([[0, 0], [0, 0]]))).toBe(0);
-  expect(effectiveRank(rows([[NaN, 0], [0, 1]]))).toBeNaN();
+  expect(
+    effectiveRank(
+      rows([
+        [0, 0],
+        [0, 0],
+      ]),
+    ),
+  ).toBe(0);
+  expect(
+    effectiveRank(
+      rows([
+        [NaN, 0],
+        [0, 1],
+      ]),
+    ),
+  ).toBeNaN();
 });
 
 test("effectiveRank() does not change when features are rotated or transposed", () => {
   const f = random(30, 6);
-  const turned: Rows = { ...f, data: Float64Array.from({ length: 180 }, (_, i) => {
-    const [r, c] = [Math.floor(i / 6), i % 6];
-    const [a, b] = [f.data[r * 6] ?? 0, f.data[r * 6 + 1] ?? 0];
-    return c === 0 ? 0.6 * a - 0.8 * b : c === 1 ? 0.8 * a + 0.6 * b : (f.data[i] ?? 0);
-  }) };
-  const flipped: Rows = { rows: 6, width: 30, data: Float64Array.from({ length: 180 }, (_, i) => f.data[(i % 30) * 6 + Math.floor(i / 30)] ?? 0) };
+  const turned: Rows = {
+    ...f,
+    data: Float64Array.from({ length: 180 }, (_, i) => {
+      const [r, c] = [Math.floor(i / 6), i % 6];
+      const [a, b] = [f.data[r * 6] ?? 0, f.data[r * 6 + 1] ?? 0];
+      return c === 0 ? 0.6 * a - 0.8 * b : c === 1 ? 0.8 * a + 0.6 * b : (f.data[i] ?? 0);
+    }),
+  };
+  const flipped: Rows = {
+    rows: 6,
+    width: 30,
+    data: Float64Array.from(
+      { length: 180 },
+      (_, i) => f.data[(i % 30) * 6 + Math.floor(i / 30)] ?? 0,
+    ),
+  };
   expect(effectiveRank(turned)).toBeCloseTo(effectiveRank(f), 8);
   expect(effectiveRank(flipped)).toBeCloseTo(effectiveRank(f), 8);
 });
 
 test("CollapseMonitor sounds once when the loss sits at ln K, and says what to try", () => {
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 3, quietSteps: 10 });
-  const stuck = (step: number): string[] => monitor.read({ step, crossEntropy: Math.log(512), teacherEntropy: Math.log(512) }).map(({ name }) => name);
-  expect([9, 10, 11, 12, 13, 14, 15].map((step) => stuck(step).join())).toEqual(["", "", "", "", "uniform", "", ""]);
+  const stuck = (step: number): string[] =>
+    monitor
+      .read({ step, crossEntropy: Math.log(512), teacherEntropy: Math.log(512) })
+      .map(({ name }) => name);
+  expect([9, 10, 11, 12, 13, 14, 15].map((step) => stuck(step).join())).toEqual([
+    "",
+    "",
+    "",
+    "",
+    "uniform",
+    "",
+    "",
+  ]);
   monitor.read({ step: 16, crossEntropy: 5, teacherEntropy: 3 });
   expect([17, 18, 19].flatMap(stuck)).toEqual(["uniform"]);
 });
@@ -77,7 +169,11 @@ test("CollapseMonitor does not take a confident teacher and a fresh student for 
 test.each([
   ["one-prototype", { crossEntropy: 0.1, marginalEntropy: 0.05 }, /one prototype.*sinkhorn/],
   ["constant-features", { crossEntropy: 3, featureStd: 0.01 }, /same feature; .*koleoWeight/],
-  ["low-rank", { crossEntropy: 3, effectiveRank: 1.2, fullRank: 96 }, /1\.20 of 96\.0 dimensions; .*; raise objective\.koleoWeight/],
+  [
+    "low-rank",
+    { crossEntropy: 3, effectiveRank: 1.2, fullRank: 96 },
+    /1\.20 of 96\.0 dimensions; .*; raise objective\.koleoWeight/,
+  ],
   ["not-finite", { crossEntropy: NaN }, /The loss is NaN; .*; lower optim\.lr/],
 ] as const)("CollapseMonitor sounds %s", (name, reading, text) => {
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 1, quietSteps: 0 });
@@ -90,5 +186,7 @@ test("CollapseMonitor keeps its count over steps on which features are not measu
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 2, quietSteps: 0 });
   monitor.read({ step: 1, crossEntropy: 3, featureStd: 0 });
   monitor.read({ step: 2, crossEntropy: 3 });
-  expect(monitor.read({ step: 3, crossEntropy: 3, featureStd: 0 }).map(({ name }) => name)).toEqual(["constant-features"]);
+  expect(monitor.read({ step: 3, crossEntropy: 3, featureStd: 0 }).map(({ name }) => name)).toEqual(
+    ["constant-features"],
+  );
 });

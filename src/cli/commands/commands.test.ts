@@ -8,7 +8,12 @@ const words = (line: string): readonly string[] => line.split(" ");
 
 test("train: options are aliases of configuration keys, over the file and under --set", () => {
   const file = { seed: 1, train: { epochs: 9, batchSize: 4 }, optim: { lr: 0.1 } };
-  const options = trainOptionsOf(words("--data a --out r --steps 24 --batch-size 8 --seed 5 --knn-data b --log tensorboard --set train.batchSize=16 --set model.depth=6"), file);
+  const options = trainOptionsOf(
+    words(
+      "--data a --out r --steps 24 --batch-size 8 --seed 5 --knn-data b --log tensorboard --set train.batchSize=16 --set model.depth=6",
+    ),
+    file,
+  );
   expect(options.config).toEqual({
     seed: 5,
     data: { path: "a" },
@@ -28,9 +33,17 @@ test("train: --steps 24 is --set train.steps=24", () => {
 });
 
 test("train: --resume needs no data, --print-config no run folder, --replay neither", () => {
-  expect(trainOptionsOf(words("--out r --resume --steps 3"))).toMatchObject({ resume: true, out: "r" });
-  expect(trainOptionsOf(words("--data a --print-config"))).toMatchObject({ printConfig: true, out: undefined });
-  expect(trainOptionsOf(words("--replay r/dumps/step-7"))).toMatchObject({ replay: "r/dumps/step-7" });
+  expect(trainOptionsOf(words("--out r --resume --steps 3"))).toMatchObject({
+    resume: true,
+    out: "r",
+  });
+  expect(trainOptionsOf(words("--data a --print-config"))).toMatchObject({
+    printConfig: true,
+    out: undefined,
+  });
+  expect(trainOptionsOf(words("--replay r/dumps/step-7"))).toMatchObject({
+    replay: "r/dumps/step-7",
+  });
 });
 
 test.each([
@@ -47,12 +60,18 @@ test.each([
 });
 
 test("train refuses an unknown key and a device of a later release", () => {
-  expect(() => trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).toThrow(/did you mean "optim\.lr"\?/);
+  expect(() => trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).toThrow(
+    /did you mean "optim\.lr"\?/,
+  );
   expect(() => trainOptionsOf(words("--data a --out r --device webgpu"))).toThrow(ConfigError);
 });
 
 test("embed: options and their defaults", () => {
-  expect(embedOptionsOf(words("--model r --data a --out f.npy --layers -1,-2 --normalize --image-size 64"))).toEqual({
+  expect(
+    embedOptionsOf(
+      words("--model r --data a --out f.npy --layers -1,-2 --normalize --image-size 64"),
+    ),
+  ).toEqual({
     model: "r",
     arch: undefined,
     data: "a",
@@ -69,12 +88,21 @@ test("embed: options and their defaults", () => {
     skipBroken: false,
     labels: "folder",
   });
-  expect(() => embedOptionsOf(words("--model r --data a --out f.txt"))).toThrow(/suffix names no table format; use \.safetensors, \.npy, \.csv/);
+  expect(() => embedOptionsOf(words("--model r --data a --out f.txt"))).toThrow(
+    /suffix names no table format; use \.safetensors, \.npy, \.csv/,
+  );
   expect(() => embedOptionsOf(words("--data a --out f.npy"))).toThrow(/without --model/);
 });
 
 test("eval knn: a model is needed for images, not for feature tables", () => {
-  expect(evalKnnOptionsOf(words("--model r --train a --test b --k 5,7"))).toMatchObject({ model: "r", k: [5, 7], temperature: 0.07 });
-  expect(evalKnnOptionsOf(words("--train a.safetensors --test b.npy"))).toMatchObject({ model: undefined, k: [10, 20, 100, 200] });
+  expect(evalKnnOptionsOf(words("--model r --train a --test b --k 5,7"))).toMatchObject({
+    model: "r",
+    k: [5, 7],
+    temperature: 0.07,
+  });
+  expect(evalKnnOptionsOf(words("--train a.safetensors --test b.npy"))).toMatchObject({
+    model: undefined,
+    k: [10, 20, 100, 200],
+  });
   expect(() => evalKnnOptionsOf(words("--train a --test b.npy"))).toThrow(/without --model/);
 });

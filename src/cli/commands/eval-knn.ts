@@ -3,7 +3,16 @@ import { type Command, defineCommand, MACHINE } from "../command.ts";
 import { checkDevice, printResult, runJob } from "../library.ts";
 import { integer, integers, number, type OptionValues } from "../options.ts";
 import { need, parseArgs } from "../parse-args.ts";
-import { type Alpha, dataOption, type Decode, DEVICE, IMAGES, MODEL, type Pool, POOL } from "./shared-options.ts";
+import {
+  type Alpha,
+  dataOption,
+  type Decode,
+  DEVICE,
+  IMAGES,
+  MODEL,
+  type Pool,
+  POOL,
+} from "./shared-options.ts";
 
 const OPTIONS = {
   ...MODEL,
@@ -12,7 +21,9 @@ const OPTIONS = {
   k: integers("10,20,100,200", "how many neighbours vote", { min: 1 }),
   temperature: number("0.07", "weights are exp(similarity / temperature)", { above: 0 }),
   pool: POOL,
-  "image-size": integer("PX", "side of the pictures the network sees; default: its own", { min: 1 }),
+  "image-size": integer("PX", "side of the pictures the network sees; default: its own", {
+    min: 1,
+  }),
   "batch-size": integer("N", "images at once", { min: 1 }),
   threads: MACHINE.threads,
   ...IMAGES,
@@ -46,7 +57,13 @@ function toEvalKnnOptions(values: OptionValues<typeof OPTIONS>): EvalKnnCommandO
   const test = need(values.test, "test", "there are no images to classify");
   const tables = TABLE.test(train) && TABLE.test(test);
   return {
-    model: tables ? values.model : need(values.model, "model", "images need a network (feature tables of `tricera embed` do not)"),
+    model: tables
+      ? values.model
+      : need(
+          values.model,
+          "model",
+          "images need a network (feature tables of `tricera embed` do not)",
+        ),
     arch: values.arch,
     train,
     test,

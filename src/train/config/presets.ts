@@ -9,7 +9,14 @@ export interface ArchPreset extends ArchSize {
   readonly parameters: number;
 }
 
-const NAMES = ["vit_pico_patch4", "vit_nano_patch4", "vit_micro_patch8", "dino_vitt16", "dino_vitt8", ...PUBLISHED];
+const NAMES = [
+  "vit_pico_patch4",
+  "vit_nano_patch4",
+  "vit_micro_patch8",
+  "dino_vitt16",
+  "dino_vitt8",
+  ...PUBLISHED,
+];
 
 function describe(name: string): readonly ArchPreset[] {
   const parsed = parseArch(name);
@@ -17,7 +24,16 @@ function describe(name: string): readonly ArchPreset[] {
   const { size, patchSizePx } = parsed;
   const sizes = archSize(size);
   const imageSizePx = name.startsWith("dino_") ? 224 : 8 * patchSizePx;
-  const model = { arch: name, ...sizes, mlpRatio: 4, patchSizePx, imageSizePx, dropPath: 0, posInterpolation: "size", posEmbedInit: "normal" } as const;
+  const model = {
+    arch: name,
+    ...sizes,
+    mlpRatio: 4,
+    patchSizePx,
+    imageSizePx,
+    dropPath: 0,
+    posInterpolation: "size",
+    posEmbedInit: "normal",
+  } as const;
   return [{ name, patchSizePx, ...sizes, parameters: backboneParameters(model) }];
 }
 

@@ -3,7 +3,14 @@ import { ConfigError } from "../../core/index.ts";
 import { because, type Chooser, makeChooser, published, SET_BY_YOU } from "./choose.ts";
 import { settleHead, settleObjective, settleOptim, settleSchedule } from "./rules-learning.ts";
 import { settleAugment, settleCrops, settleModel } from "./rules-model.ts";
-import { settleCheckpoint, settleData, settleKnn, settleLog, settleTrain, stepsInEpoch } from "./rules-run.ts";
+import {
+  settleCheckpoint,
+  settleData,
+  settleKnn,
+  settleLog,
+  settleTrain,
+  stepsInEpoch,
+} from "./rules-run.ts";
 import { parseTrainConfig } from "./schema.ts";
 import type { ResolvedConfig, RunFacts, SectionName, TrainConfig, UserConfig } from "./types.ts";
 import { checkConsistent } from "./validate.ts";
@@ -21,16 +28,23 @@ export interface StepPlan {
 export function planSteps(config: Pick<TrainConfig, "train">, images: number): StepPlan {
   const { batchSize, accumulate, steps, epochs } = config.train;
   const stepsPerEpoch = stepsInEpoch(images, batchSize * accumulate);
-  const totalSteps = steps ?? (epochs === null ? undefined : Math.max(1, Math.round(epochs * stepsPerEpoch)));
+  const totalSteps =
+    steps ?? (epochs === null ? undefined : Math.max(1, Math.round(epochs * stepsPerEpoch)));
   return { stepsPerEpoch, totalSteps };
 }
 
-function lengthOf(user: UserConfig): { epochs: number | null; steps: number | null; minutes: number | null } {
+function lengthOf(user: UserConfig): {
+  epochs: number | null;
+  steps: number | null;
+  minutes: number | null;
+} {
   const { epochs = null, steps = null, minutes = null } = user.train ?? {};
   const said = Object.entries({ epochs, steps, minutes }).filter(([, value]) => value !== null);
   if (said.length > 1) {
     const names = said.map(([key]) => `train.${key}`).join(" and ");
-    throw new ConfigError(`Cannot tell how long to train: ${names} are both set; keep one`, { keyPath: `train.${said[1]?.[0] ?? "epochs"}` });
+    throw new ConfigError(`Cannot tell how long to train: ${names} are both set; keep one`, {
+      keyPath: `train.${said[1]?.[0] ?? "epochs"}`,
+    });
   }
   return { epochs, steps, minutes };
 }
@@ -44,12 +58,17 @@ function lengthOf(user: UserConfig): { epochs: number | null; steps: number | nu
  * Throws ConfigError with the key path when values contradict each other, the data or the patch grid.
  */
 export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig {
-  if (!(facts.images >= 1)) throw new ConfigError("Cannot configure training: there are no images; check --data", { keyPath: "data.path" });
+  if (!(facts.images >= 1))
+    throw new ConfigError("Cannot configure training: there are no images; check --data", {
+      keyPath: "data.path",
+    });
   const length = lengthOf(user);
   const reasons: Record<string, string> = {};
-  const chooser = <S extends SectionName>(section: S): Chooser<TrainConfig[S]> => makeChooser<TrainConfig[S]>(user[section], { section, reasons });
+  const chooser = <S extends SectionName>(section: S): Chooser<TrainConfig[S]> =>
+    makeChooser<TrainConfig[S]>(user[section], { section, reasons });
   const top = makeChooser<Pick<TrainConfig, "seed" | "method">>(user, { section: "", reasons: {} });
-  for (const key of ["seed", "method"] as const) reasons[key] = user[key] === undefined ? "DINO's published default" : SET_BY_YOU;
+  for (const key of ["seed", "method"] as const)
+    reasons[key] = user[key] === undefined ? "DINO's published default" : SET_BY_YOU;
 
   const seed = top("seed", () => published(0));
   const method = top("method", () => because("dino", "the method of this release"));
@@ -58,11 +77,20 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
   const augment = settleAugment(chooser("augment"), crops);
   const head = settleHead(chooser("head"), { images: facts.images, model });
   const data = settleData(chooser("data"), { facts, path: user.data?.path ?? "." });
-  const train = settleTrain(chooser("train"), { context: { facts, model, crops, head, cacheMb: data.cacheMb }, length, reasons });
+  const train = settleTrain(chooser("train"), {
+    context: { facts, model, crops, head, cacheMb: data.cacheMb },
+    length,
+    reasons,
+  });
 
   const { stepsPerEpoch, totalSteps = STEPS_BEFORE_MEASURED } = planSteps({ train }, facts.images);
   const epochs = totalSteps / stepsPerEpoch;
-  const learning = { images: facts.images, totalBatch: train.batchSize * train.accumulate, totalSteps, epochs };
+  const learning = {
+    images: facts.images,
+    totalBatch: train.batchSize * train.accumulate,
+    totalSteps,
+    epochs,
+  };
   const config: TrainConfig = {
     seed,
     method,
@@ -85,16 +113,26 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
 
 /** The configuration as `--print-config` shows it: one line a value, `key = value  # reason`. */
 export function formatConfig({ config, reasons }: ResolvedConfig): string {
-  const rows = flatten(config).map(([key, value]): [string, string] => [`${key} = ${JSON.stringify(value)}`, reasons[key] ?? ""]);
+  const rows = flatten(config).map(([key, value]): [string, string] => [
+    `${key} = ${JSON.stringify(value)}`,
+    reasons[key] ?? "",
+  ]);
   const wide = Math.min(56, Math.max(...rows.map(([left]) => left.length)));
-  return rows.map(([left, reason]) => (reason === "" ? left : `${left.padEnd(wide)}  # ${reason}`)).join("\n");
+  return rows
+    .map(([left, reason]) => (reason === "" ? left : `${left.padEnd(wide)}  # ${reason}`))
+    .join("\n");
 }
 
 /** Every key path with its value, in the order of the configuration. */
-export function flatten(config: TrainConfig): readonly (readonly [keyPath: string, value: unknown])[] {
-  return Object.entries(config).flatMap(([name, value]: [string, unknown]): (readonly [string, unknown])[] =>
-    typeof value === "object" && value !== null
-      ? Object.entries(value).map(([key, inner]: [string, unknown]) => [`${name}.${key}`, inner] as const)
-      : [[name, value] as const],
+export function flatten(
+  config: TrainConfig,
+): readonly (readonly [keyPath: string, value: unknown])[] {
+  return Object.entries(config).flatMap(
+    ([name, value]: [string, unknown]): (readonly [string, unknown])[] =>
+      typeof value === "object" && value !== null
+        ? Object.entries(value).map(
+            ([key, inner]: [string, unknown]) => [`${name}.${key}`, inner] as const,
+          )
+        : [[name, value] as const],
   );
 }

@@ -19,17 +19,26 @@ const MAY_CHANGE: Readonly<Record<string, string>> = {
 const LENGTH = /^train\.(epochs|steps|minutes)$/;
 
 /** The keys a person may change when a run goes on, as the documentation and the error list them. */
-export const RESUMABLE_KEYS: readonly string[] = Object.keys(MAY_CHANGE).map((key) => (key.endsWith(".") ? `${key}*` : key));
+export const RESUMABLE_KEYS: readonly string[] = Object.keys(MAY_CHANGE).map((key) =>
+  key.endsWith(".") ? `${key}*` : key,
+);
 
 function meaning(keyPath: string): string | undefined {
-  return Object.entries(MAY_CHANGE).find(([key]) => (key.endsWith(".") ? keyPath.startsWith(key) : keyPath === key))?.[1];
+  return Object.entries(MAY_CHANGE).find(([key]) =>
+    key.endsWith(".") ? keyPath.startsWith(key) : keyPath === key,
+  )?.[1];
 }
 
 export interface ResumeDiff {
   /** The saved configuration with the allowed changes. */
   readonly config: TrainConfig;
   /** What changed, with what that means. */
-  readonly changes: readonly { readonly keyPath: string; readonly from: unknown; readonly to: unknown; readonly note: string }[];
+  readonly changes: readonly {
+    readonly keyPath: string;
+    readonly from: unknown;
+    readonly to: unknown;
+    readonly note: string;
+  }[];
 }
 
 /**
@@ -42,18 +51,30 @@ export function diffForResume(saved: TrainConfig, user: UserConfig): ResumeDiff 
     Object.entries(saved).map(([name, value]: [string, unknown]) => {
       // the names of a TrainConfig are the names of a UserConfig
       const own: unknown = user[name as keyof TrainConfig];
-      const set = typeof own === "object" && own !== null ? Object.fromEntries(Object.entries(own).filter(([, v]) => v !== undefined)) : own;
-      return [name, typeof value === "object" ? { ...value, ...(set as object | undefined) } : (own ?? value)]; // a section is a flat object
+      const set =
+        typeof own === "object" && own !== null
+          ? Object.fromEntries(Object.entries(own).filter(([, v]) => v !== undefined))
+          : own;
+      return [
+        name,
+        typeof value === "object" ? { ...value, ...(set as object | undefined) } : (own ?? value),
+      ]; // a section is a flat object
     }),
   );
   const said = parseTrainConfig(merged, "the resumed run");
   const before = new Map(flatten(saved));
   const changed = flatten(said)
-    .filter(([keyPath, to]) => !isDeepStrictEqual(before.get(keyPath), to) && !isTakenBack(keyPath, to))
+    .filter(
+      ([keyPath, to]) => !isDeepStrictEqual(before.get(keyPath), to) && !isTakenBack(keyPath, to),
+    )
     .map(([keyPath, to]) => ({ keyPath, from: before.get(keyPath), to, note: meaning(keyPath) }));
   const refused = changed.filter(({ note }) => note === undefined);
   if (refused.length > 0) {
-    const list = refused.map(({ keyPath, from, to }) => `${keyPath} (${JSON.stringify(from)} to ${JSON.stringify(to)})`).join(", ");
+    const list = refused
+      .map(
+        ({ keyPath, from, to }) => `${keyPath} (${JSON.stringify(from)} to ${JSON.stringify(to)})`,
+      )
+      .join(", ");
     throw new ConfigError(
       `Cannot resume with a changed config: ${list} decides the steps of the run; only ${RESUMABLE_KEYS.join(", ")} may change, or start a new run with --init`,
       { keyPath: refused[0]?.keyPath ?? "" },
@@ -61,7 +82,8 @@ export function diffForResume(saved: TrainConfig, user: UserConfig): ResumeDiff 
   }
   const allowed = new Map(changed.map(({ keyPath, to }) => [keyPath, to]));
   return {
-    config: allowed.size === 0 ? saved : parseTrainConfig(withValues(saved, allowed), "the resumed run"),
+    config:
+      allowed.size === 0 ? saved : parseTrainConfig(withValues(saved, allowed), "the resumed run"),
     changes: changed.map(({ keyPath, from, to, note = "" }) => ({ keyPath, from, to, note })),
   };
 }
@@ -76,7 +98,12 @@ function withValues(config: TrainConfig, values: ReadonlyMap<string, unknown>): 
     Object.entries(config).map(([name, section]: [string, unknown]) => [
       name,
       typeof section === "object" && section !== null
-        ? Object.fromEntries(Object.entries(section).map(([key, old]: [string, unknown]) => [key, values.has(`${name}.${key}`) ? values.get(`${name}.${key}`) : old]))
+        ? Object.fromEntries(
+            Object.entries(section).map(([key, old]: [string, unknown]) => [
+              key,
+              values.has(`${name}.${key}`) ? values.get(`${name}.${key}`) : old,
+            ]),
+          )
         : section,
     ]),
   );

@@ -14,7 +14,7 @@ export interface ModelConfig {
   /** Rate of the last block; it grows linearly from 0. Student only. */
   readonly dropPath: number;
   readonly posInterpolation: "meta-offset" | "size" | "size-antialias";
-  readonly posEmbedInit: "normal" | "sincos";
+  readonly posEmbedInit: "normal";
 }
 
 export interface HeadConfig {
@@ -137,7 +137,9 @@ export type SectionName = Exclude<keyof TrainConfig, "seed" | "method">;
 
 /** What a user may say: any part of any section. */
 export type UserConfig = {
-  readonly [S in keyof TrainConfig]?: TrainConfig[S] extends object ? { readonly [K in keyof TrainConfig[S]]?: TrainConfig[S][K] | undefined } | undefined : TrainConfig[S] | undefined;
+  readonly [S in keyof TrainConfig]?: TrainConfig[S] extends object
+    ? { readonly [K in keyof TrainConfig[S]]?: TrainConfig[S][K] | undefined } | undefined
+    : TrainConfig[S] | undefined;
 };
 
 /** What is known of the data and the machine before a run. */

@@ -34,7 +34,11 @@ test("MetricsLog keeps several lines of one step and the names of numbers JSON d
     log.append({ step: 1, kind: "knn", top1: 0.3 });
   }
   write(1, 2);
-  expect(await readMetrics(run)).toEqual([{ step: 1, loss: "NaN", norms: [1, "Infinity"] }, { step: 1, kind: "knn", top1: 0.3 }, { step: 2, loss: 0.5 }]);
+  expect(await readMetrics(run)).toEqual([
+    { step: 1, loss: "NaN", norms: [1, "Infinity"] },
+    { step: 1, kind: "knn", top1: 0.3 },
+    { step: 2, loss: 0.5 },
+  ]);
 });
 
 test("readMetrics() of a run without metrics, or with rubbish between, gives what is there", async () => {
@@ -43,14 +47,19 @@ test("readMetrics() of a run without metrics, or with rubbish between, gives wha
   expect(await readMetrics(run)).toEqual([{ step: 1 }, { step: 2 }]);
 });
 
-test.skipIf(!existsSync("/dev/full"))("openTrainLog() on a full disk lets the run go on", async () => {
-  await symlink("/dev/full", join(run, "train.log"));
-  openTrainLog(run)("a line");
-});
+test.skipIf(!existsSync("/dev/full"))(
+  "openTrainLog() on a full disk lets the run go on",
+  async () => {
+    await symlink("/dev/full", join(run, "train.log"));
+    openTrainLog(run)("a line");
+  },
+);
 
 test("openTrainLog() appends lines with their time", async () => {
   const log = openTrainLog(run);
   log("first");
   log("second");
-  expect(await readFile(join(run, "train.log"), "utf8")).toMatch(/^\d{4}-\d\d-\d\dT\S+Z first\n\S+ second\n$/);
+  expect(await readFile(join(run, "train.log"), "utf8")).toMatch(
+    /^\d{4}-\d\d-\d\dT\S+Z first\n\S+ second\n$/,
+  );
 });

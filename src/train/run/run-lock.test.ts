@@ -12,14 +12,18 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-async function holdElsewhere(): Promise<{ pid: number; end: (signal: NodeJS.Signals) => Promise<void> }> {
+async function holdElsewhere(): Promise<{
+  pid: number;
+  end: (signal: NodeJS.Signals) => Promise<void>;
+}> {
   const script = join(dir, "holder.ts");
   await writeFile(
     script,
     `import { RunLock } from ${JSON.stringify(new URL("./run-lock.ts", import.meta.url).href)};
+     process.on("SIGTERM", () => process.exit(0));
+     setInterval(() => undefined, 1000);
      await RunLock.acquire(${JSON.stringify(join(dir, "run"))});
-     process.send?.("held"); setInterval(() => undefined, 1000);
-     process.on("SIGTERM", () => process.exit(0));`,
+     process.send?.("held");`,
   );
   const child = fork(script, { stdio: "ignore" });
   await once(child, "message");
@@ -35,7 +39,11 @@ async function holdElsewhere(): Promise<{ pid: number; end: (signal: NodeJS.Sign
 test("RunLock refuses a second run on one folder, in this process and in another", async () => {
   const run = join(dir, "run");
   await using _lock = await RunLock.acquire(run);
-  await expect(RunLock.acquire(run)).rejects.toThrow(new RegExp(`process ${process.pid} is writing it; wait for it, stop it, or choose another --out`));
+  await expect(RunLock.acquire(run)).rejects.toThrow(
+    new RegExp(
+      `process ${process.pid} is writing it; wait for it, stop it, or choose another --out`,
+    ),
+  );
   expect(await readdir(run)).toEqual(["run.lock"]);
 });
 
@@ -53,7 +61,9 @@ test("RunLock of a living process holds; of a killed one it is taken over", asyn
   await other.end("SIGKILL");
   expect(await readdir(run)).toEqual(["run.lock"]);
   await using _lock = await RunLock.acquire(run);
-  expect(JSON.parse(await readFile(join(run, "run.lock"), "utf8"))).toMatchObject({ pid: process.pid });
+  expect(JSON.parse(await readFile(join(run, "run.lock"), "utf8"))).toMatchObject({
+    pid: process.pid,
+  });
 });
 
 test("RunLock is released when its process exits", async () => {
@@ -73,11 +83,25 @@ test("RunLock lets one of many takers win a stale lock", async () => {
   expect(await readdir(run)).toEqual([]);
 });
 
+test("RunLock gets past a takeover that was killed, and clears what it left", async () => {
+  const dead = { ...thisHolder(), pid: 2 ** 22 + 1 };
+  const gate = { ...thisHolder(), pid: 2 ** 22 + 2 };
+  await writeFile(join(dir, "run.lock"), JSON.stringify(dead));
+  await writeFile(join(dir, `run.lock.takeover-${dead.id}`), JSON.stringify(gate));
+  await writeFile(join(dir, `run.lock.takeover-${gate.id}`), JSON.stringify(gate));
+  await using _lock = await RunLock.acquire(dir);
+  expect(await readdir(dir)).toEqual(["run.lock"]);
+});
+
 test("RunLock of another machine, or one that cannot be read, is a person's to delete", async () => {
   await writeFile(join(dir, "run.lock"), JSON.stringify({ ...thisHolder(), host: "elsewhere" }));
-  await expect(RunLock.acquire(dir)).rejects.toThrow(/on "elsewhere" is writing it; .* delete ".*run\.lock"/);
+  await expect(RunLock.acquire(dir)).rejects.toThrow(
+    /on "elsewhere" is writing it; .* delete ".*run\.lock"/,
+  );
   await writeFile(join(dir, "run.lock"), "{");
-  await expect(RunLock.acquire(dir)).rejects.toThrow(/its lock cannot be read; if no other run writes there, delete/);
+  await expect(RunLock.acquire(dir)).rejects.toThrow(
+    /its lock cannot be read; if no other run writes there, delete/,
+  );
 });
 
 test("isStale() knows a restarted machine and a reused process number", () => {

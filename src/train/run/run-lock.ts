@@ -1,12 +1,13 @@
 /** @file `run.lock`: one process writes a run folder at a time; a lock whose process is gone is taken over. */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { readFileSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { PlatformError } from "../../core/index.ts";
-import { writeError } from "./atomic-dir.ts";
+import { writeError } from "./write-error.ts";
 
 /** Who holds a run folder. */
 export interface LockHolder {
@@ -25,7 +26,7 @@ const holderSchema = z.object({
   host: z.string(),
   bootId: z.string(),
   started: z.string(),
-  id: z.string(),
+  id: z.uuid(),
 }) satisfies z.ZodType<LockHolder>;
 
 function readOr(path: string, other: string): string {
@@ -44,7 +45,13 @@ function startOf(pid: number): string {
 
 /** This process as a lock holder. */
 export function thisHolder(): LockHolder {
-  return { pid: process.pid, host: hostname(), bootId: readOr("/proc/sys/kernel/random/boot_id", ""), started: startOf(process.pid), id: randomUUID() };
+  return {
+    pid: process.pid,
+    host: hostname(),
+    bootId: readOr("/proc/sys/kernel/random/boot_id", ""),
+    started: startOf(process.pid),
+    id: randomUUID(),
+  };
 }
 
 function isAlive(pid: number): boolean {
@@ -62,7 +69,9 @@ export function isStale(holder: LockHolder, here: LockHolder = thisHolder()): bo
   if (holder.host !== here.host) return false;
   if (holder.bootId !== here.bootId) return true;
   if (!isAlive(holder.pid)) return true;
-  return holder.started !== "" && startOf(holder.pid) !== "" && holder.started !== startOf(holder.pid);
+  return (
+    holder.started !== "" && startOf(holder.pid) !== "" && holder.started !== startOf(holder.pid)
+  );
 }
 
 async function readHolder(path: string): Promise<LockHolder | "none" | "unreadable"> {
@@ -80,11 +89,34 @@ async function readHolder(path: string): Promise<LockHolder | "none" | "unreadab
   }
 }
 
-function refusal(dir: string, path: string, holder: LockHolder | "unreadable", here: LockHolder): PlatformError {
-  if (holder === "unreadable") return new PlatformError(`Cannot use run folder "${dir}": its lock cannot be read; if no other run writes there, delete "${path}"`);
-  const who = holder.host === here.host ? `process ${holder.pid}` : `process ${holder.pid} on "${holder.host}"`;
-  const todo = holder.host === here.host ? "wait for it, stop it, or choose another --out" : `choose another --out, or if that machine no longer runs it, delete "${path}"`;
+function refusal(
+  dir: string,
+  path: string,
+  holder: LockHolder | "unreadable",
+  here: LockHolder,
+): PlatformError {
+  if (holder === "unreadable")
+    return new PlatformError(
+      `Cannot use run folder "${dir}": its lock cannot be read; if no other run writes there, delete "${path}"`,
+    );
+  const who =
+    holder.host === here.host
+      ? `process ${holder.pid}`
+      : `process ${holder.pid} on "${holder.host}"`;
+  const todo =
+    holder.host === here.host
+      ? "wait for it, stop it, or choose another --out"
+      : `choose another --out, or if that machine no longer runs it, delete "${path}"`;
   return new PlatformError(`Cannot use run folder "${dir}": ${who} is writing it; ${todo}`);
+}
+
+/** Between the name of a lock and the id of the stale holder that a gate belongs to. */
+const GATE = ".takeover-";
+
+/** The lock we want to place: its written file and what it says. */
+interface OwnLock {
+  readonly file: string;
+  readonly holder: LockHolder;
 }
 
 /** A held lock; release it with `await using` or `release()`. The exit of the process releases it too. */
@@ -113,11 +145,10 @@ export class RunLock {
       throw writeError(`run folder "${dir}"`, error);
     }
     try {
-      for (let attempt = 0; attempt < 5; attempt++) {
-        if (await place(own, path)) return new RunLock(path, here);
-        await moveStale(path, { dir, here });
-      }
-      throw new PlatformError(`Cannot use run folder "${dir}": other processes keep taking its lock; choose another --out`);
+      const other = await hold(path, { file: own, holder: here });
+      if (other !== undefined) throw refusal(dir, path, other, here);
+      await clearGates(dir, here);
+      return new RunLock(path, here);
     } finally {
       await rm(own, { force: true });
     }
@@ -126,7 +157,8 @@ export class RunLock {
   async release(): Promise<void> {
     process.off("exit", this.#onExit);
     const holder = await readHolder(this.#path);
-    if (typeof holder === "object" && holder.id === this.#holder.id) await rm(this.#path, { force: true });
+    if (typeof holder === "object" && holder.id === this.#holder.id)
+      await rm(this.#path, { force: true });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -142,7 +174,8 @@ async function place(own: string, path: string): Promise<boolean> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "";
     if (code === "EEXIST") return false;
-    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EOPNOTSUPP") throw error;
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EOPNOTSUPP")
+      throw error;
   }
   try {
     await writeFile(path, await readFile(own), { flag: "wx" });
@@ -153,19 +186,45 @@ async function place(own: string, path: string): Promise<boolean> {
   }
 }
 
-/** Moves a stale lock away; throws when it is not stale. A fresh lock that came between is put back. */
-async function moveStale(path: string, options: { readonly dir: string; readonly here: LockHolder }): Promise<void> {
-  const { dir, here } = options;
-  const holder = await readHolder(path);
-  if (holder === "none") return;
-  if (holder === "unreadable" || !isStale(holder, here)) throw refusal(dir, path, holder, here);
-  const away = join(dir, `.run.lock-stale-${here.id}`);
-  try {
-    await rename(path, away);
-  } catch {
-    return; // another process moved it first
+/** Tries and pauses while another process takes a stale lock over: a second in all. */
+const ATTEMPTS = 50;
+const PAUSE_MS = 20;
+
+/** Puts the lock file at `path` unless a living process holds it; undefined when it is ours now, else who holds it. */
+async function hold(path: string, own: OwnLock): Promise<LockHolder | "unreadable" | undefined> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await place(own.file, path)) return undefined;
+    const holder = await readHolder(path);
+    if (holder === "none") continue;
+    if (holder === "unreadable" || !isStale(holder, own.holder)) return holder;
+    if (!(await removeStale(path, holder, own))) await sleep(PAUSE_MS);
   }
-  const moved = await readHolder(away);
-  if (typeof moved === "object" && moved.id !== holder.id) await place(away, path);
-  await rm(away, { force: true });
+  const last = await readHolder(path);
+  return last === "none" ? "unreadable" : last;
+}
+
+/**
+ * Removes a stale lock; false when another process is at it. Only who holds the gate of exactly this lock may remove it, and looks again
+ * once it does: so a fresh lock is never taken for the stale one that was read before it.
+ */
+async function removeStale(path: string, stale: LockHolder, own: OwnLock): Promise<boolean> {
+  const gate = `${path}${GATE}${stale.id}`;
+  if ((await hold(gate, own)) !== undefined) return false;
+  try {
+    const now = await readHolder(path);
+    if (typeof now === "object" && now.id === stale.id) await rm(path, { force: true });
+    return true;
+  } finally {
+    await rm(gate, { force: true });
+  }
+}
+
+/** Removes the gates that processes killed during a takeover left; the lock is ours, so none of them opens anything. */
+async function clearGates(dir: string, here: LockHolder): Promise<void> {
+  for (const name of await readdir(dir)) {
+    if (!name.startsWith(`run.lock${GATE}`)) continue;
+    const holder = await readHolder(join(dir, name));
+    if (typeof holder === "object" && isStale(holder, here))
+      await rm(join(dir, name), { force: true });
+  }
 }
