@@ -1,0 +1,146 @@
+/** @file The process's one ONNX Runtime environment: a thread pool and a memory arena that all sessions share. */
+import { availableParallelism } from "node:os";
+import { ConfigError, type DType, InternalError, type Shape, type TypedArray } from "../../../core/index.ts";
+import { type Handle, loadOrtApi, type OrtApi } from "./api.ts";
+import { OrtSession, type SessionNames } from "./session.ts";
+import { memoryOf, OrtTensor, type TensorMemory } from "./tensor.ts";
+
+export interface OrtOptions {
+  /** Threads of the shared pool, the calling one included; every core by default. */
+  readonly threads?: number;
+  /** Whether idle threads of the pool spin for work. Off by default: it costs CPU that decoding and cropping need. */
+  readonly spin?: boolean;
+  /** ONNX Runtime's own graph optimizer; "off" by default, as it would undo our stages. */
+  readonly optimize?: "off" | "all";
+}
+
+const LOG_ERROR = 3;
+const OPTIMIZATION_LEVELS = { off: 0, all: 99 } as const;
+const ARENA_ALLOCATOR = 1;
+const CPU_MEMORY = 0;
+const SAME_AS_REQUESTED = 1;
+const DEFAULT = -1;
+
+/** The native side, shared by all OrtEnvs of the process and released with the last of them and their sessions. */
+interface NativeEnv {
+  readonly api: OrtApi;
+  readonly key: string;
+  readonly env: Handle;
+  readonly memoryInfo: Handle;
+  readonly options: Handle;
+  users: number;
+}
+
+let current: NativeEnv | undefined;
+
+/**
+ * Opens ONNX Runtime. A process has one environment: opening again with equal options shares it, with other options
+ * throws ConfigError while the first is in use (it or one of its sessions is not disposed).
+ */
+export function openOrt({ threads = availableParallelism(), spin = false, optimize = "off" }: OrtOptions = {}): OrtEnv {
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new ConfigError(`Cannot open ONNX Runtime: threads is ${threads}; use a whole number of at least 1`, { keyPath: "threads" });
+  const key = `threads ${threads}, spin ${spin}, optimize ${optimize}`;
+  if (current !== undefined && current.key !== key)
+    throw new ConfigError(`Cannot open ONNX Runtime with ${key}: it is open with ${current.key}; a process has one, so dispose that first or use its options`, {
+      keyPath: "threads",
+    });
+  current ??= createNative(key, { threads, spin, optimize });
+  return new OrtEnv(current, threads);
+}
+
+/** A user's hold on the environment: makes tensors and sessions. Sessions may outlive it. */
+export class OrtEnv implements Disposable {
+  readonly threads: number;
+  readonly #native: NativeEnv;
+  #open = true;
+
+  constructor(native: NativeEnv, threads: number) {
+    this.#native = native;
+    this.threads = threads;
+    native.users++;
+  }
+
+  /** ONNX Runtime's version. */
+  get version(): string {
+    return this.#native.api.version;
+  }
+
+  /** Compiles a model. The names fix the order of arguments and must all be names of the model. Throws OrtError. */
+  session(model: Uint8Array, names: SessionNames): OrtSession {
+    const { api, env, options } = this.#live();
+    const verb = "open ONNX model";
+    const handle = api.make(verb, (out) => api.call(verb, "createSession", env, model, model.length, options, out));
+    const native = this.#native;
+    native.users++;
+    return new OrtSession(api, handle, names, () => leave(native));
+  }
+
+  /**
+   * A tensor over a view's own memory: runs read and write the view. The view may lie in a SharedArrayBuffer or a
+   * WebAssembly.Memory that does not grow. Throws ShapeError, DTypeError.
+   */
+  tensor(data: TypedArray, dtype: DType, shape: Shape): OrtTensor {
+    const { api, memoryInfo } = this.#live();
+    return new OrtTensor(api, memoryInfo, memoryOf(data, dtype, shape), data);
+  }
+
+  /** A tensor over memory that the caller keeps alive, such as one WebAssembly module's heap. */
+  tensorAt(memory: TensorMemory): OrtTensor {
+    const { api, memoryInfo } = this.#live();
+    return new OrtTensor(api, memoryInfo, memory, undefined);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    leave(this.#native);
+  }
+
+  #live(): NativeEnv {
+    if (!this.#open) throw new InternalError("Cannot use ONNX Runtime: this environment is disposed; open it again with openOrt()");
+    return this.#native;
+  }
+}
+
+function createNative(key: string, options: Required<OrtOptions>): NativeEnv {
+  const api = loadOrtApi();
+  const env = createEnv(api, options);
+  const verb = "set up ONNX Runtime";
+  const memoryInfo = api.make(verb, (out) => api.call(verb, "createCpuMemoryInfo", ARENA_ALLOCATOR, CPU_MEMORY, out));
+  const arena = api.make(verb, (out) => api.call(verb, "createArenaConfig", 0, SAME_AS_REQUESTED, DEFAULT, DEFAULT, out));
+  api.call(verb, "registerAllocator", env, memoryInfo, arena);
+  api.release("arenaConfig", arena);
+  return { api, key, env, memoryInfo, options: createSessionOptions(api, options.optimize), users: 0 };
+}
+
+function createEnv(api: OrtApi, { threads, spin }: Required<OrtOptions>): Handle {
+  const verb = "set up ONNX Runtime";
+  const threading = api.make(verb, (out) => api.call(verb, "createThreadingOptions", out));
+  api.call(verb, "setIntraOpThreads", threading, threads);
+  api.call(verb, "setInterOpThreads", threading, 1);
+  api.call(verb, "setSpinControl", threading, spin ? 1 : 0);
+  const env = api.make(verb, (out) => api.call(verb, "createEnv", LOG_ERROR, "tricera", threading, out));
+  api.release("threadingOptions", threading);
+  return env;
+}
+
+function createSessionOptions(api: OrtApi, optimize: keyof typeof OPTIMIZATION_LEVELS): Handle {
+  const verb = "set up ONNX Runtime";
+  const options = api.make(verb, (out) => api.call(verb, "createSessionOptions", out));
+  api.call(verb, "disablePerSessionThreads", options);
+  api.call(verb, "setLogSeverity", options, LOG_ERROR);
+  api.call(verb, "setOptimizationLevel", options, OPTIMIZATION_LEVELS[optimize]);
+  api.call(verb, "addSessionConfig", options, "session.use_env_allocators", "1");
+  return options;
+}
+
+/** Gives up one hold; the last one releases what the environment owns, the environment itself at the end. */
+function leave(native: NativeEnv): void {
+  native.users--;
+  if (native.users > 0) return;
+  if (current === native) current = undefined;
+  native.api.release("sessionOptions", native.options);
+  native.api.release("memoryInfo", native.memoryInfo);
+  native.api.release("env", native.env);
+}

@@ -1,0 +1,56 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, expect, test } from "vitest";
+import { DTypeError, FormatError, type HostTensor } from "../core/index.ts";
+import { decodeNpy, readNpy, writeNpy } from "./npy.ts";
+
+const root = mkdtempSync(join(tmpdir(), "tricera-npy-"));
+afterAll(() => { rmSync(root, { recursive: true, force: true }); });
+
+test.each<HostTensor>([
+  { dtype: "f32", shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) },
+  { dtype: "f32", shape: [3], data: Float32Array.of(1, 2, 3) },
+  { dtype: "f64", shape: [], data: Float64Array.of(0.1) },
+  { dtype: "i64", shape: [1, 1], data: BigInt64Array.of(-1n) },
+  { dtype: "u8", shape: [0], data: new Uint8Array(0) },
+])("writeNpy() and readNpy() round-trip $dtype $shape", async (tensor) => {
+  const path = join(root, "a.npy");
+  await writeNpy(path, tensor);
+  expect(await readNpy(path)).toEqual(tensor);
+});
+
+test("writeNpy() writes NumPy's own bytes, also of streamed rows", async () => {
+  const path = join(root, "b.npy");
+  const row = new Uint8Array(Float32Array.of(1, 2).buffer);
+  await writeNpy(path, { dtype: "f32", shape: [2, 2], pieces: () => [row, row] });
+  const bytes = readFileSync(path);
+  expect(bytes.length).toBe(128 + 16);
+  expect(bytes.toString("latin1", 0, 128)).toBe(`\x93NUMPY\x01\x00v\x00${"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".padEnd(117)}\n`);
+  await expect(writeNpy(path, { dtype: "bf16", shape: [1], data: new Uint16Array(1) })).rejects.toThrow(DTypeError);
+});
+
+test("readNpy() names what is wrong with a file", async () => {
+  const path = join(root, "c.npy");
+  await writeNpy(path, { dtype: "f32", shape: [2], data: Float32Array.of(1, 2) });
+  const good = new Uint8Array(readFileSync(path));
+  const edit = (from: string, to: string): Uint8Array => Uint8Array.from(Buffer.from(Buffer.from(good).toString("latin1").replace(from, to), "latin1"));
+  expect(() => decodeNpy(good.slice(0, -1))).toThrow("it holds 7 bytes of data, shape (2) needs 8");
+  expect(() => decodeNpy(edit("NUMPY", "NUMPX"))).toThrow("NumPy signature");
+  expect(() => decodeNpy(edit("False", "True "))).toThrow("Fortran order");
+  expect(() => decodeNpy(edit("<f4", ">f4"))).toThrow("its dtype is >f4");
+  expect(() => decodeNpy(edit("<f4", "|O "))).toThrow("its dtype is |O ");
+  expect(() => decodeNpy(edit("shape", "shepe"))).toThrow("not a dictionary");
+  fc.assert(
+    fc.property(fc.nat(good.length - 1), fc.nat(255), fc.nat(good.length), (at, value, keep) => {
+      const bytes = good.slice(0, keep);
+      if (at < keep) bytes[at] = value;
+      try {
+        decodeNpy(bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+      }
+    }),
+  );
+});
