@@ -12,7 +12,13 @@ import type { DinoConfig } from "../src/methods/index.ts";
 import { Stepper } from "../src/train/stepper.ts";
 
 const { values } = parseArgs({
-  options: { model: { type: "string", default: "tiny" }, batch: { type: "string", default: "8" }, reps: { type: "string", default: "5" }, threads: { type: "string", default: "2" }, checkpointing: { type: "boolean", default: false } },
+  options: {
+    model: { type: "string", default: "tiny" },
+    batch: { type: "string", default: "8" },
+    reps: { type: "string", default: "5" },
+    threads: { type: "string", default: "2" },
+    checkpointing: { type: "boolean", default: false },
+  },
 });
 const [batch, reps, threads] = [Number(values.batch), Number(values.reps), Number(values.threads)];
 const cifar = values.model === "cifar";
@@ -21,7 +27,16 @@ const crops = cifar ? { globalSizePx: 32, localSizePx: 16, localCount: 6 } : { g
 const prototypes = cifar ? 4096 : 65_536;
 
 const config: DinoConfig = {
-  vit: { width, depth: 12, heads: width / 64, imageSizePx: crops.globalSizePx, patchSizePx: cifar ? 4 : 16, mlpRatio: 4, layerNormEps: 1e-6, posInterpolation: "size-antialias" },
+  vit: {
+    width,
+    depth: 12,
+    heads: width / 64,
+    imageSizePx: crops.globalSizePx,
+    patchSizePx: cifar ? 4 : 16,
+    mlpRatio: 4,
+    layerNormEps: 1e-6,
+    posInterpolation: "size-antialias",
+  },
   head: { width, hidden: 2048, bottleneck: 256, prototypes, layers: 3, batchNorm: false, normLastLayer: true },
   crops,
   objective: { centering: "ema", centerMomentum: 0.9, sinkhornIterations: 3, koleoWeight: 0, studentTemp: 0.1 },
@@ -43,12 +58,25 @@ const round = (x: number): number => Math.round(x * 10) / 10;
 
 const started = performance.now();
 using device = openCpu({ threads });
-await using stepper = new Stepper({ config, device, optimizer: { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 }, threads, checkpointing: values.checkpointing });
+await using stepper = new Stepper({
+  config,
+  device,
+  optimizer: { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 },
+  threads,
+  checkpointing: values.checkpointing,
+});
 const rng = new Rng(0);
 stepper.init(rng);
 const setupMs = performance.now() - started;
 const inputs = { globals: randomCrops(2, crops.globalSizePx), locals: randomCrops(crops.localCount, crops.localSizePx), rng };
-const scalars = { lr: 1e-4, weightDecay: 0.04, emaMomentum: 0.996, teacherTemp: 0.04, clip: { kind: "global", norm: 3 } as const, freezeLastLayer: false };
+const scalars = {
+  lr: 1e-4,
+  weightDecay: 0.04,
+  emaMomentum: 0.996,
+  teacherTemp: 0.04,
+  clip: { kind: "global", norm: 3 } as const,
+  freezeLastLayer: false,
+};
 const [times, cores]: [number[], number[]] = [[], []];
 for (let step = 0; step <= reps; step++) {
   const [t, c] = [performance.now(), process.cpuUsage()];
@@ -67,7 +95,15 @@ console.log(
     crops: `2x${crops.globalSizePx}+${crops.localCount}x${crops.localSizePx}`,
     outputs: prototypes,
     threads,
-    results: { f32: { median_ms: round(median(rest)), min_ms: round(Math.min(...rest)), first_ms: round(first), setup_ms: round(setupMs), cores: round(median(cores.slice(1))) } },
+    results: {
+      f32: {
+        median_ms: round(median(rest)),
+        min_ms: round(Math.min(...rest)),
+        first_ms: round(first),
+        setup_ms: round(setupMs),
+        cores: round(median(cores.slice(1))),
+      },
+    },
     arena_mb: Math.round(stepper.arenaBytes / 1e6),
     peak_rss_mb: Math.round(process.resourceUsage().maxRSS / 1024),
   }),

@@ -29,7 +29,13 @@ const refs: ImageRef[] = readdirSync(folder)
   .map((f, sampleId) => ({ sampleId, path: join(folder, f) }));
 
 await using pool = openCropPool({
-  threads: workers, seed: 0, crops: DINO_CROPS, augment: DINO_AUGMENT, decode: "python", alpha: "drop", cacheBytes: 0,
+  threads: workers,
+  seed: 0,
+  crops: DINO_CROPS,
+  augment: DINO_AUGMENT,
+  decode: "python",
+  alpha: "drop",
+  cacheBytes: 0,
 });
 
 /** Every picture once, two batches ahead, each given back when it is read. */

@@ -38,4 +38,13 @@ for (let i = 0; i < Number(values.steps) + 3; i++) {
 }
 times.sort((a, b) => a - b);
 const median = times[Math.floor(times.length / 2)] ?? NaN;
-console.log(JSON.stringify({ bench: "optimizer", ms: Number(median.toFixed(1)), minMs: Number((times[0] ?? NaN).toFixed(1)), params: layout.length, kernel: optimizer.kernel, threads }));
+console.log(
+  JSON.stringify({
+    bench: "optimizer",
+    ms: Number(median.toFixed(1)),
+    minMs: Number((times[0] ?? NaN).toFixed(1)),
+    params: layout.length,
+    kernel: optimizer.kernel,
+    threads,
+  }),
+);

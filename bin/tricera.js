@@ -14,9 +14,7 @@ if (major < 22) {
 const built = new URL("../dist/cli/main.js", import.meta.url);
 const source = new URL("../src/cli/main.ts", import.meta.url);
 if (!existsSync(built) && !existsSync(source)) {
-  process.stderr.write(
-    "Error: Cannot run tricera: dist/ is missing\nHint: build it with `npm run build`, or install the package again\n",
-  );
+  process.stderr.write("Error: Cannot run tricera: dist/ is missing\nHint: build it with `npm run build`, or install the package again\n");
   process.exit(1);
 }
 const { runProcess } = await import((existsSync(built) ? built : source).href);

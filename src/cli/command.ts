@@ -26,10 +26,7 @@ export interface CommandSpec<T extends OptionTable> {
   readonly about?: string;
   readonly examples: readonly string[];
   readonly options: T;
-  readonly run: (
-    values: OptionValues<T> & CommonValues,
-    context: CommandContext,
-  ) => Promise<number>;
+  readonly run: (values: OptionValues<T> & CommonValues, context: CommandContext) => Promise<number>;
 }
 
 /** The options every command has, as a command sees them. */
@@ -57,16 +54,11 @@ export const MACHINE: { readonly seed: Option<number>; readonly threads: Option<
 function optionLines(table: OptionTable): readonly string[] {
   const rows = Object.entries(table).map(([name, option]): [string, string] => {
     const placeholder = option.placeholder === "" ? "" : ` ${option.placeholder}`;
-    return [
-      `--${name}${placeholder}`,
-      option.kind === "repeated" ? `${option.help} (repeatable)` : option.help,
-    ];
+    return [`--${name}${placeholder}`, option.kind === "repeated" ? `${option.help} (repeatable)` : option.help];
   });
   const wide = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
   return rows.map(([left, right]) =>
-    left.length > wide
-      ? `  ${left}\n  ${" ".repeat(wide)}  ${right}`
-      : `  ${left.padEnd(wide)}  ${right}`,
+    left.length > wide ? `  ${left}\n  ${" ".repeat(wide)}  ${right}` : `  ${left.padEnd(wide)}  ${right}`,
   );
 }
 

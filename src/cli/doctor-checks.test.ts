@@ -14,15 +14,7 @@ import {
 
 test("checkMachine() finds here what training needs", async () => {
   const checks = await checkMachine();
-  expect(checks.map(({ name }) => name)).toEqual([
-    "Node",
-    "Platform",
-    "CPU",
-    "Memory",
-    "Images",
-    "Native calls",
-    "ONNX Runtime",
-  ]);
+  expect(checks.map(({ name }) => name)).toEqual(["Node", "Platform", "CPU", "Memory", "Images", "Native calls", "ONNX Runtime"]);
   expect(checks.filter(({ status }) => status === "failed")).toEqual([]);
   expect(formatChecks(checks)).toMatch(/JPEG, PNG, WebP, GIF, AVIF, TIFF, SVG/);
 });
@@ -41,21 +33,13 @@ test("doctor's checks say what to install where something is missing", async () 
     todo: expect.stringContaining("npm install koffi"),
   });
   const missing = (): Promise<never> =>
-    Promise.reject(
-      new PlatformError(
-        "Cannot find ONNX Runtime: the npm package onnxruntime-node is not installed; install it",
-      ),
-    );
+    Promise.reject(new PlatformError("Cannot find ONNX Runtime: the npm package onnxruntime-node is not installed; install it"));
   expect(await checkOnnxRuntime(missing)).toMatchObject({
     status: "failed",
     todo: expect.stringContaining("ONNXRUNTIME_NODE_INSTALL=skip"),
   });
   const foreign = (): Promise<never> =>
-    Promise.reject(
-      new PlatformError(
-        "Cannot find ONNX Runtime: onnxruntime-node has no library for linux-riscv64; build it",
-      ),
-    );
+    Promise.reject(new PlatformError("Cannot find ONNX Runtime: onnxruntime-node has no library for linux-riscv64; build it"));
   expect(await checkOnnxRuntime(foreign)).toMatchObject({
     status: "failed",
     todo: expect.stringContaining("TRICERA_ORT_LIBRARY"),

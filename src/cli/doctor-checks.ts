@@ -11,18 +11,7 @@ export interface Check {
 
 const LEAST_NODE = 22;
 const TESTED_PLATFORMS = new Set(["linux-x64"]);
-const WANTED_FEATURES = [
-  "sse4_2",
-  "avx",
-  "avx2",
-  "fma",
-  "avx512f",
-  "avx512_vnni",
-  "avx512_bf16",
-  "amx_bf16",
-  "asimd",
-  "sve",
-];
+const WANTED_FEATURES = ["sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve"];
 const IMAGE_FORMATS: Readonly<Record<string, readonly string[]>> = {
   JPEG: ["jpeg"],
   PNG: ["png"],
@@ -34,8 +23,7 @@ const IMAGE_FORMATS: Readonly<Record<string, readonly string[]>> = {
 };
 
 const gb = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GB`;
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? (error.message.split("\n", 1)[0] ?? "") : String(error);
+const messageOf = (error: unknown): string => (error instanceof Error ? (error.message.split("\n", 1)[0] ?? "") : String(error));
 
 export function checkNode(version: string = process.versions.node): Check {
   const ok = Number(version.split(".")[0]) >= LEAST_NODE;
@@ -49,10 +37,7 @@ export function checkNode(version: string = process.versions.node): Check {
       };
 }
 
-export function checkPlatform(
-  platform: string = process.platform,
-  arch: string = process.arch,
-): Check {
+export function checkPlatform(platform: string = process.platform, arch: string = process.arch): Check {
   const name = `${platform}-${arch}`;
   return TESTED_PLATFORMS.has(name)
     ? { name: "Platform", status: "ok", found: name }
@@ -100,8 +85,7 @@ async function load(specifier: string): Promise<Readonly<Record<string, unknown>
 }
 
 function inputOf(format: unknown): boolean {
-  const input: unknown =
-    typeof format === "object" && format !== null && "input" in format ? format.input : undefined;
+  const input: unknown = typeof format === "object" && format !== null && "input" in format ? format.input : undefined;
   return typeof input === "object" && input !== null && "buffer" in input && input.buffer === true;
 }
 
@@ -112,12 +96,8 @@ export async function checkSharp(specifier = "sharp"): Promise<Check> {
       readonly format?: Readonly<Record<string, unknown>>;
       readonly versions?: { readonly sharp?: string; readonly vips?: string };
     } = typeof sharp === "function" ? (sharp as object) : {}; // sharp's function carries these two tables
-    const reads = Object.entries(IMAGE_FORMATS).filter(([, keys]) =>
-      keys.some((key) => inputOf(about.format?.[key])),
-    );
-    const missing = Object.keys(IMAGE_FORMATS).filter(
-      (name) => !reads.some(([has]) => has === name),
-    );
+    const reads = Object.entries(IMAGE_FORMATS).filter(([, keys]) => keys.some((key) => inputOf(about.format?.[key])));
+    const missing = Object.keys(IMAGE_FORMATS).filter((name) => !reads.some(([has]) => has === name));
     const found = `sharp ${about.versions?.sharp ?? "?"}, libvips ${about.versions?.vips ?? "?"}; reads ${reads.map(([name]) => name).join(", ")}`;
     return missing.length === 0
       ? { name: "Images", status: "ok", found }
@@ -136,8 +116,7 @@ export async function checkKoffi(specifier = "koffi"): Promise<Check> {
   try {
     const loaded = await load(specifier);
     const koffi: unknown = loaded["default"] ?? loaded;
-    const version =
-      typeof koffi === "object" && koffi !== null && "version" in koffi ? koffi.version : undefined;
+    const version = typeof koffi === "object" && koffi !== null && "version" in koffi ? koffi.version : undefined;
     return {
       name: "Native calls",
       status: "ok",
@@ -173,9 +152,7 @@ export async function checkOnnxRuntime(
       name: "ONNX Runtime",
       status: "failed",
       found: text,
-      todo: text.includes("not installed")
-        ? SKIPPED_INSTALL
-        : "set TRICERA_ORT_LIBRARY to the library file",
+      todo: text.includes("not installed") ? SKIPPED_INSTALL : "set TRICERA_ORT_LIBRARY to the library file",
     };
   }
 }
@@ -187,15 +164,7 @@ async function findRuntime(): Promise<{ readonly path: string; readonly packageV
 
 /** Every check of this machine. */
 export async function checkMachine(): Promise<readonly Check[]> {
-  return [
-    checkNode(),
-    checkPlatform(),
-    await checkCpu(),
-    checkMemory(),
-    await checkSharp(),
-    await checkKoffi(),
-    await checkOnnxRuntime(),
-  ];
+  return [checkNode(), checkPlatform(), await checkCpu(), checkMemory(), await checkSharp(), await checkKoffi(), await checkOnnxRuntime()];
 }
 
 const SIGNS = { ok: "ok     ", warning: "warning", failed: "FAILED " } as const;

@@ -15,14 +15,9 @@ type Job = (options: object) => Promise<unknown>;
 
 /** Loads one function of the library. */
 async function loadJob(name: LibraryFunction): Promise<Job> {
-  const room: Readonly<Record<string, unknown>> = await import(
-    new URL(fileOf(ROOMS[name]), import.meta.url).href
-  );
+  const room: Readonly<Record<string, unknown>> = await import(new URL(fileOf(ROOMS[name]), import.meta.url).href);
   const job = room[name];
-  if (typeof job !== "function")
-    throw new InternalError(
-      `Cannot run ${name}: the library has no such function; install tricera again`,
-    );
+  if (typeof job !== "function") throw new InternalError(`Cannot run ${name}: the library has no such function; install tricera again`);
   // the options are those of the command's own tested function; the library checks them at its edge
   return job as Job;
 }
@@ -33,11 +28,7 @@ function fileOf(path: string): string {
 }
 
 /** Runs a function of the library with the command line's progress, notices and Ctrl-C. */
-export async function runJob(
-  name: LibraryFunction,
-  options: object,
-  context: CommandContext,
-): Promise<unknown> {
+export async function runJob(name: LibraryFunction, options: object, context: CommandContext): Promise<unknown> {
   const line = new ProgressLine(context.terminal);
   const job: JobOptions = {
     signal: context.signal,
@@ -55,12 +46,8 @@ export async function runJob(
 
 function rows(value: unknown, path: string): readonly (readonly [string, string])[] {
   if (typeof value === "object" && value !== null && !Array.isArray(value))
-    return Object.entries(value).flatMap(([key, inner]: [string, unknown]) =>
-      rows(inner, path === "" ? key : `${path}.${key}`),
-    );
-  return value === undefined
-    ? []
-    : [[path, typeof value === "string" ? value : JSON.stringify(value)]];
+    return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => rows(inner, path === "" ? key : `${path}.${key}`));
+  return value === undefined ? [] : [[path, typeof value === "string" ? value : JSON.stringify(value)]];
 }
 
 /** A result for people: one line a value. */
@@ -71,25 +58,15 @@ export function formatResult(result: unknown): string {
 }
 
 /** Prints a result: with `json` one object on stdout, otherwise lines for people. */
-export function printResult(
-  result: unknown,
-  options: { readonly json: boolean; readonly context: CommandContext },
-): void {
+export function printResult(result: unknown, options: { readonly json: boolean; readonly context: CommandContext }): void {
   const { json, context } = options;
   context.terminal.out(json ? `${JSON.stringify(result)}\n` : formatResult(result));
 }
 
 /** Refuses devices and precisions that this release does not have. */
-export function checkDevice(values: {
-  readonly device?: string;
-  readonly precision?: string;
-}): void {
+export function checkDevice(values: { readonly device?: string; readonly precision?: string }): void {
   if (values.device !== undefined && values.device !== "auto" && values.device !== "cpu")
-    throw new ConfigError(
-      `Cannot use --device ${values.device}: this release computes on the CPU; leave --device out`,
-    );
+    throw new ConfigError(`Cannot use --device ${values.device}: this release computes on the CPU; leave --device out`);
   if (values.precision !== undefined && values.precision !== "f32")
-    throw new ConfigError(
-      `Cannot use --precision ${values.precision}: this release computes in f32; leave --precision out`,
-    );
+    throw new ConfigError(`Cannot use --precision ${values.precision}: this release computes in f32; leave --precision out`);
 }

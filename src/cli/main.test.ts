@@ -20,18 +20,11 @@ async function run(...argv: string[]): Promise<{ code: number; out: string; err:
   return { code, out: out.join(""), err: err.join("") };
 }
 
-test.each(COMMANDS.map(({ name }) => name))(
-  "tricera %s --help shows options and examples",
-  async (name) => {
-    const { code, out } = await run(...name.split(" "), "--help");
-    expect(code).toBe(0);
-    expect(out).toMatch(
-      new RegExp(
-        `^tricera ${name}: .*\\n[\\s\\S]*Options\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`,
-      ),
-    );
-  },
-);
+test.each(COMMANDS.map(({ name }) => name))("tricera %s --help shows options and examples", async (name) => {
+  const { code, out } = await run(...name.split(" "), "--help");
+  expect(code).toBe(0);
+  expect(out).toMatch(new RegExp(`^tricera ${name}: .*\\n[\\s\\S]*Options\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`));
+});
 
 test("main() shows the overview, and the version", async () => {
   expect(await run("--help")).toMatchObject({
@@ -80,9 +73,7 @@ test("formatError() separates message, cause and hint", () => {
   expect(formatError(error, { debug: false })).toBe(
     'Error: Cannot read "a.png": it is truncated\n  because: unexpected end\nHint: replace the file\n',
   );
-  expect(formatError(new InternalError("Cannot happen: x; y"), { debug: false })).toContain(
-    "This is a bug of Tricera",
-  );
+  expect(formatError(new InternalError("Cannot happen: x; y"), { debug: false })).toContain("This is a bug of Tricera");
   expect(formatError("text", { debug: false })).toBe("Error: text\n");
   expect([new UsageError("x"), new FormatError("x"), "x"].map(exitCodeOf)).toEqual([2, 1, 1]);
 });

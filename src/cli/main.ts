@@ -34,9 +34,7 @@ function findCommand(argv: readonly string[]): {
     const command = COMMANDS.find(({ name }) => name === words.slice(0, n).join(" "));
     if (command !== undefined) return { command, rest: argv.slice(n) };
   }
-  const said = argv
-    .slice(0, COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `)) ? 2 : 1)
-    .join(" ");
+  const said = argv.slice(0, COMMANDS.some(({ name }) => name.startsWith(`${words[0]} `)) ? 2 : 1).join(" ");
   throw new UsageError(
     `Cannot run "${said}": there is no such command; ${nameHint(
       said,
@@ -47,9 +45,7 @@ function findCommand(argv: readonly string[]): {
 
 async function version(): Promise<string> {
   const packageFile = new URL("../../package.json", import.meta.url);
-  const { version: said }: { readonly version?: unknown } = JSON.parse(
-    await readFile(packageFile, "utf8"),
-  );
+  const { version: said }: { readonly version?: unknown } = JSON.parse(await readFile(packageFile, "utf8"));
   return String(said);
 }
 
@@ -83,10 +79,7 @@ export async function main(
   } catch (error) {
     const text = formatError(error, { debug: argv.includes("--debug") });
     terminal.err(text);
-    if (argv.includes("--json"))
-      terminal.out(
-        `${JSON.stringify({ error: error instanceof Error ? error.message : String(error) })}\n`,
-      );
+    if (argv.includes("--json")) terminal.out(`${JSON.stringify({ error: error instanceof Error ? error.message : String(error) })}\n`);
     return exitCodeOf(error);
   }
 }
@@ -96,9 +89,7 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(130);
-    process.stderr.write(
-      "\nStopping after the step that runs; press Ctrl-C again to stop at once.\n",
-    );
+    process.stderr.write("\nStopping after the step that runs; press Ctrl-C again to stop at once.\n");
     stop.abort();
   };
   process.on("SIGINT", onSignal);

@@ -56,11 +56,7 @@ function readNumber(value: string, within: NumberLimits): number | undefined {
   return Number.isFinite(n) && n >= min && n > above && n <= max ? n : undefined;
 }
 
-export function number(
-  placeholder: string,
-  help: string,
-  limits: NumberLimits = {},
-): Option<number> {
+export function number(placeholder: string, help: string, limits: NumberLimits = {}): Option<number> {
   const read = (value: string, name: string): number => {
     const n = readNumber(value, limits);
     if (n === undefined) throw refuse(name, value, `a number${saysLimits(limits)}`);
@@ -69,15 +65,10 @@ export function number(
   return { kind: "value", placeholder, help, read };
 }
 
-export function integer(
-  placeholder: string,
-  help: string,
-  limits: NumberLimits = {},
-): Option<number> {
+export function integer(placeholder: string, help: string, limits: NumberLimits = {}): Option<number> {
   const read = (value: string, name: string): number => {
     const n = readNumber(value, limits);
-    if (n === undefined || !Number.isSafeInteger(n))
-      throw refuse(name, value, `a whole number${saysLimits(limits)}`);
+    if (n === undefined || !Number.isSafeInteger(n)) throw refuse(name, value, `a whole number${saysLimits(limits)}`);
     return n;
   };
   return { kind: "value", placeholder, help, read };
@@ -88,20 +79,14 @@ export function choice<const T extends string>(words: readonly T[], help: string
   const read = (value: string, name: string): T => {
     const found = words.find((word) => word === value);
     if (found === undefined)
-      throw new UsageError(
-        `Cannot use --${name} "${value}": it takes ${words.join(", ")}; ${nameHint(value, words)}`,
-      );
+      throw new UsageError(`Cannot use --${name} "${value}": it takes ${words.join(", ")}; ${nameHint(value, words)}`);
     return found;
   };
   return { kind: "value", placeholder: words.join("|"), help, read };
 }
 
 /** Whole numbers with commas between them: `10,20,100`. */
-export function integers(
-  placeholder: string,
-  help: string,
-  limits: NumberLimits = {},
-): Option<readonly number[]> {
+export function integers(placeholder: string, help: string, limits: NumberLimits = {}): Option<readonly number[]> {
   const read = (value: string, name: string): readonly number[] =>
     value.split(",").map((part) => {
       const n = readNumber(part.trim(), limits);

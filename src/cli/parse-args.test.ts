@@ -17,11 +17,7 @@ const TABLE = {
 const parse = (line: string): unknown => parseArgs(line === "" ? [] : line.split(" "), TABLE);
 
 test("parseArgs() reads values, flags, lists and repeated options", () => {
-  expect(
-    parse(
-      "--out a/b --batch-size=8 --lr 5e-4 --pool mean --k 10,20 --resume --set a=1 --set b=--c",
-    ),
-  ).toEqual({
+  expect(parse("--out a/b --batch-size=8 --lr 5e-4 --pool mean --k 10,20 --resume --set a=1 --set b=--c")).toEqual({
     out: "a/b",
     "batch-size": 8,
     lr: 5e-4,
@@ -65,25 +61,18 @@ test.each([
 
 test("parseArgs() throws UsageError and nothing else, whatever it is given", () => {
   fc.assert(
-    fc.property(
-      fc.array(fc.oneof(fc.string(), fc.constantFrom("--out", "--k", "--set", "--resume", "--"))),
-      (argv) => {
-        try {
-          parseArgs(argv, TABLE);
-        } catch (error) {
-          if (!(error instanceof UsageError)) throw error;
-        }
-      },
-    ),
+    fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom("--out", "--k", "--set", "--resume", "--"))), (argv) => {
+      try {
+        parseArgs(argv, TABLE);
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+      }
+    }),
   );
 });
 
 test("need() and atMostOne() name the options", () => {
-  expect(() => need(undefined, "data", "there are no images")).toThrow(
-    "Cannot run without --data: there are no images; add --data",
-  );
-  expect(() => atMostOne({ epochs: 1, steps: 2 }, ["epochs", "steps", "minutes"])).toThrow(
-    /--epochs and --steps together/,
-  );
+  expect(() => need(undefined, "data", "there are no images")).toThrow("Cannot run without --data: there are no images; add --data");
+  expect(() => atMostOne({ epochs: 1, steps: 2 }, ["epochs", "steps", "minutes"])).toThrow(/--epochs and --steps together/);
   expect(() => atMostOne({ epochs: 1 }, ["epochs", "steps"])).not.toThrow();
 });

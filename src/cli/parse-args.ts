@@ -12,22 +12,15 @@ function lookUp(table: OptionTable, name: string, written: string): Option<unkno
   if (option !== undefined) return option;
   const names = Object.keys(table);
   const camel = name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`).replaceAll("_", "-");
-  const hint = names.includes(camel)
-    ? `did you mean "--${camel}"?`
-    : nameHint(name, names).replace(/"([^"]+)"/, '"--$1"');
+  const hint = names.includes(camel) ? `did you mean "--${camel}"?` : nameHint(name, names).replace(/"([^"]+)"/, '"--$1"');
   throw new UsageError(`Cannot use option "${written}": there is no such option; ${hint}`);
 }
 
 /** A value as the next token, or after `=`. An option is never taken for a value. */
-function valueOf(
-  option: Option<unknown>,
-  rest: string[],
-  options: { readonly name: string; readonly inline: string | undefined },
-): string {
+function valueOf(option: Option<unknown>, rest: string[], options: { readonly name: string; readonly inline: string | undefined }): string {
   const { name, inline } = options;
   if (option.kind === "flag") {
-    if (inline !== undefined)
-      throw new UsageError(`Cannot use --${name}="${inline}": it takes no value; write --${name}`);
+    if (inline !== undefined) throw new UsageError(`Cannot use --${name}="${inline}": it takes no value; write --${name}`);
     return "";
   }
   if (inline !== undefined) return inline;
@@ -44,10 +37,7 @@ function valueOf(
  * Reads the arguments of one command. Throws UsageError for an unknown option (with the nearest name), a missing or wrong value,
  * an option given twice that takes one value, and for anything that is not an option.
  */
-export function parseArgs<T extends OptionTable>(
-  argv: readonly string[],
-  table: T,
-): OptionValues<T> {
+export function parseArgs<T extends OptionTable>(argv: readonly string[], table: T): OptionValues<T> {
   const values: Record<string, unknown> = {};
   const rest = [...argv];
   for (let token = rest.shift(); token !== undefined; token = rest.shift()) {
@@ -58,17 +48,11 @@ export function parseArgs<T extends OptionTable>(
       );
     const [, name = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(token) ?? [];
     const written = token.split("=", 1)[0] ?? token;
-    const option = written.startsWith("--")
-      ? lookUp(table, name, written)
-      : lookUp(table, name.length > 1 ? name : `-${name}`, written);
-    if (!written.startsWith("--"))
-      throw new UsageError(
-        `Cannot use option "${written}": options have two dashes; write "--${name}"`,
-      );
+    const option = written.startsWith("--") ? lookUp(table, name, written) : lookUp(table, name.length > 1 ? name : `-${name}`, written);
+    if (!written.startsWith("--")) throw new UsageError(`Cannot use option "${written}": options have two dashes; write "--${name}"`);
     const value = option.read(valueOf(option, rest, { name, inline }), name);
     const before = values[name];
-    if (before !== undefined && option.kind === "value")
-      throw new UsageError(`Cannot use --${name} twice: it takes one value; keep one`);
+    if (before !== undefined && option.kind === "value") throw new UsageError(`Cannot use --${name} twice: it takes one value; keep one`);
     values[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
   }
   // every value came from the option of its own name in `table`, which is what OptionValues says
@@ -77,19 +61,12 @@ export function parseArgs<T extends OptionTable>(
 
 /** Throws UsageError when a needed option is missing. */
 export function need<T>(value: T | undefined, name: string, why: string): T {
-  if (value === undefined)
-    throw new UsageError(`Cannot run without --${name}: ${why}; add --${name}`);
+  if (value === undefined) throw new UsageError(`Cannot run without --${name}: ${why}; add --${name}`);
   return value;
 }
 
 /** Throws UsageError when more than one of some options is given. */
-export function atMostOne(
-  values: Readonly<Record<string, unknown>>,
-  names: readonly string[],
-): void {
+export function atMostOne(values: Readonly<Record<string, unknown>>, names: readonly string[]): void {
   const given = names.filter((name) => values[name] !== undefined).map((name) => `--${name}`);
-  if (given.length > 1)
-    throw new UsageError(
-      `Cannot use ${given.join(" and ")} together: they say the same thing; keep one`,
-    );
+  if (given.length > 1) throw new UsageError(`Cannot use ${given.join(" and ")} together: they say the same thing; keep one`);
 }

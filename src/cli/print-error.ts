@@ -26,15 +26,7 @@ export function formatError(error: unknown, options: { readonly debug: boolean }
   const ours = error.message.startsWith("Cannot ") && cut > 0;
   const message = ours ? error.message.slice(0, cut) : error.message;
   const hint = ours ? [`Hint: ${error.message.slice(cut + 2)}`] : [];
-  const bug =
-    error instanceof InternalError
-      ? ["This is a bug of Tricera; please report it with the output of --debug"]
-      : [];
-  const stack = options.debug
-    ? [
-        error.stack ?? "",
-        ...(error.cause instanceof Error ? [`caused by ${error.cause.stack ?? ""}`] : []),
-      ]
-    : [];
+  const bug = error instanceof InternalError ? ["This is a bug of Tricera; please report it with the output of --debug"] : [];
+  const stack = options.debug ? [error.stack ?? "", ...(error.cause instanceof Error ? [`caused by ${error.cause.stack ?? ""}`] : [])] : [];
   return [`Error: ${message}`, ...causes(error), ...hint, ...bug, ...stack, ""].join("\n");
 }

@@ -23,13 +23,7 @@ function recorder(isScreen: boolean): {
 }
 
 test("formatSeconds() speaks in units a person uses", () => {
-  expect([0, 59, 60, 200, 3840].map(formatSeconds)).toEqual([
-    "0 s",
-    "59 s",
-    "1 min 00 s",
-    "3 min 20 s",
-    "1 h 04 min",
-  ]);
+  expect([0, 59, 60, 200, 3840].map(formatSeconds)).toEqual(["0 s", "59 s", "1 min 00 s", "3 min 20 s", "1 h 04 min"]);
 });
 
 test("formatProgress() shows count, rate, time left and detail", () => {
@@ -38,15 +32,9 @@ test("formatProgress() shows count, rate, time left and detail", () => {
     { perSecond: 250, secondsLeft: 2 },
     { bar: true },
   );
-  expect(line).toBe(
-    "Training ████████████░░░░░░░░░░░░  50 %  500/1,000 images · 250 images/s · 2 s left · loss 6.2",
-  );
+  expect(line).toBe("Training ████████████░░░░░░░░░░░░  50 %  500/1,000 images · 250 images/s · 2 s left · loss 6.2");
   expect(
-    formatProgress(
-      { what: "Steps", done: 3, total: 0, unit: "steps" },
-      { perSecond: 0.1, secondsLeft: undefined },
-      { bar: true },
-    ),
+    formatProgress({ what: "Steps", done: 3, total: 0, unit: "steps" }, { perSecond: 0.1, secondsLeft: undefined }, { bar: true }),
   ).toBe("Steps  3 steps · 10 s a step");
 });
 

@@ -27,22 +27,14 @@ export interface Pace {
 }
 
 /** One line of progress, without a line end. */
-export function formatProgress(
-  progress: Progress,
-  pace: Pace | undefined,
-  options: { readonly bar: boolean },
-): string {
+export function formatProgress(progress: Progress, pace: Pace | undefined, options: { readonly bar: boolean }): string {
   const { what, done, total, unit, detail } = progress;
   const part = total > 0 ? Math.min(1, done / total) : 0;
   const full = Math.round(part * BAR_CELLS);
   const bar =
-    options.bar && total > 0
-      ? ` ${"█".repeat(full)}${"░".repeat(BAR_CELLS - full)} ${String(Math.floor(100 * part)).padStart(3)} %`
-      : "";
+    options.bar && total > 0 ? ` ${"█".repeat(full)}${"░".repeat(BAR_CELLS - full)} ${String(Math.floor(100 * part)).padStart(3)} %` : "";
   const counted =
-    total > 0
-      ? `${done.toLocaleString("en-US")}/${total.toLocaleString("en-US")} ${unit}`
-      : `${done.toLocaleString("en-US")} ${unit}`;
+    total > 0 ? `${done.toLocaleString("en-US")}/${total.toLocaleString("en-US")} ${unit}` : `${done.toLocaleString("en-US")} ${unit}`;
   const rate = pace === undefined ? [] : [formatRate(pace.perSecond, unit)];
   const left = pace?.secondsLeft === undefined ? [] : [`${formatSeconds(pace.secondsLeft)} left`];
   return `${what}${bar}  ${[counted, ...rate, ...left, ...(detail === undefined ? [] : [detail])].join(" · ")}`;
@@ -95,17 +87,14 @@ export class ProgressLine {
 
   #mark(done: number, now: number): void {
     this.#marks.push({ ms: now, done });
-    while (this.#marks.length > 2 && now - (this.#marks[1]?.ms ?? now) > RATE_WINDOW_MS)
-      this.#marks.shift();
+    while (this.#marks.length > 2 && now - (this.#marks[1]?.ms ?? now) > RATE_WINDOW_MS) this.#marks.shift();
     // a window of many quick events is thinned, so that memory stays small
-    if (this.#marks.length > 600)
-      this.#marks = this.#marks.filter((_, i) => i % 2 === 0 || i === this.#marks.length - 1);
+    if (this.#marks.length > 600) this.#marks = this.#marks.filter((_, i) => i % 2 === 0 || i === this.#marks.length - 1);
   }
 
   #pace(): Pace | undefined {
     const [first, last] = [this.#marks[0], this.#marks.at(-1)];
-    if (first === undefined || last === undefined || last.ms <= first.ms || last.done <= first.done)
-      return undefined;
+    if (first === undefined || last === undefined || last.ms <= first.ms || last.done <= first.done) return undefined;
     const perSecond = (1000 * (last.done - first.done)) / (last.ms - first.ms);
     const total = this.#latest?.total ?? 0;
     return {

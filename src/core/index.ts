@@ -1,5 +1,15 @@
 /** @file The vocabulary of Tricera: types, errors, randomness, progress. Imports nothing, does no I/O. */
-export { ConfigError, DTypeError, FormatError, InternalError, nameHint, nearestName, PlatformError, ShapeError, UsageError } from "./errors.ts";
+export {
+  ConfigError,
+  DTypeError,
+  FormatError,
+  InternalError,
+  nameHint,
+  nearestName,
+  PlatformError,
+  ShapeError,
+  UsageError,
+} from "./errors.ts";
 export { DTYPE_BYTES, DTYPE_NAMES, f32, formatType, sameShape, sizeOf, stridesOf } from "./dtype.ts";
 export type { DType, HostTensor, Shape, TypedArray } from "./dtype.ts";
 export { philox4x32, Rng } from "./rng.ts";

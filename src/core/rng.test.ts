@@ -11,7 +11,14 @@ test("philox4x32() meets the published known-answer vectors", () => {
 });
 
 test("Rng gives the same stream for the same path and another for another", () => {
-  const draw = (path: string): number[] => Array.from({ length: 5 }, ((r) => () => r.nextU32())(new Rng(7, path)));
+  const draw = (path: string): number[] =>
+    Array.from(
+      { length: 5 },
+      (
+        (r) => () =>
+          r.nextU32()
+      )(new Rng(7, path)),
+    );
   expect(draw("crop/0/1")).toEqual(draw("crop/0/1"));
   expect(draw("crop/0/1")).not.toEqual(draw("crop/0/2"));
   expect(draw("crop/0/1")).not.toEqual(draw("crop/1/0"));

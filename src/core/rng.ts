@@ -17,7 +17,10 @@ function mulHiLo(a: number, b: number): [hi: number, lo: number] {
 }
 
 /** One Philox4x32-10 block: counter[4], key[2] -> out[4] (Salmon et al. 2011). */
-export function philox4x32(counter: readonly [number, number, number, number], key: readonly [number, number]): [number, number, number, number] {
+export function philox4x32(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {

@@ -27,7 +27,10 @@ test("blur() equals its definition on lines of any length and any sigma, along r
     fc.property(line, fc.double({ min: 0.1, max: 6, noNaN: true }), (values, sigma) => {
       const data = Uint8Array.from(values.flatMap((v) => [v, 255 - v, 7]));
       const wanted = byDefinition(values, sigma);
-      const inverse = byDefinition(values.map((v) => 255 - v), sigma);
+      const inverse = byDefinition(
+        values.map((v) => 255 - v),
+        sigma,
+      );
       const expected = wanted.flatMap((v, i) => [v, inverse[i] ?? -1, 7]);
       expect([...blur(makeImage(values.length, 1, data), sigma).data]).toEqual(expected);
       expect([...blur(makeImage(1, values.length, data), sigma).data]).toEqual(expected);
@@ -37,7 +40,11 @@ test("blur() equals its definition on lines of any length and any sigma, along r
 });
 
 test("blur() with sigma 0 changes nothing and refuses negative sigma", () => {
-  const image = makeImage(2, 2, Uint8Array.from({ length: 12 }, (_, i) => i * 20));
+  const image = makeImage(
+    2,
+    2,
+    Uint8Array.from({ length: 12 }, (_, i) => i * 20),
+  );
   expect(blur(image, 0)).toEqual(image);
   expect(() => blur(image, -1)).toThrow(/Cannot blur image: sigma is -1/);
 });

@@ -22,7 +22,16 @@ function hueByDefinition([r, g, b]: readonly [number, number, number], shift: nu
   const p = Math.round(max * (1 - fs));
   const q = Math.round(max * (1 - fs * part));
   const t = Math.round(max * (1 - fs * (1 - part)));
-  return [[max, t, p], [q, max, p], [p, max, t], [p, q, max], [t, p, max], [max, p, q]][i % 6] ?? [];
+  return (
+    [
+      [max, t, p],
+      [q, max, p],
+      [p, max, t],
+      [p, q, max],
+      [t, p, max],
+      [max, p, q],
+    ][i % 6] ?? []
+  );
 }
 
 test("jitter() turns the hue as PIL's HSV definition does, for any pixel and turn", () => {

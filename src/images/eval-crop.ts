@@ -45,7 +45,9 @@ export function evalCrop(image: RgbImage, config: EvalCropConfig): RgbImage | Fl
   checkImage(image);
   const { imageSizePx, resize, cropRatio = 224 / 256, cropOffset = "half-even", kernel = "bicubic", arithmetic = "pil-u8" } = config;
   if (!(cropRatio > 0 && cropRatio <= 1))
-    throw new ConfigError(`Cannot crop the centre: crop ratio is ${cropRatio}; give a number above 0 and at most 1`, { keyPath: "cropRatio" });
+    throw new ConfigError(`Cannot crop the centre: crop ratio is ${cropRatio}; give a number above 0 and at most 1`, {
+      keyPath: "cropRatio",
+    });
   if (resize === "square") return resized(image, { width: imageSizePx, height: imageSizePx }, { kernel, arithmetic });
   const size = shortSideSize(image, Math.round(imageSizePx / cropRatio));
   const whole = resized(image, size, { kernel, arithmetic });
@@ -53,7 +55,11 @@ export function evalCrop(image: RgbImage, config: EvalCropConfig): RgbImage | Fl
   return whole.data instanceof Uint8Array ? cropImage({ ...size, data: whole.data }, box) : cropFloat({ ...size, data: whole.data }, box);
 }
 
-function resized(image: RgbImage, size: Size, { kernel, arithmetic }: { readonly kernel: Kernel; readonly arithmetic: Arithmetic }): RgbImage | FloatImage {
+function resized(
+  image: RgbImage,
+  size: Size,
+  { kernel, arithmetic }: { readonly kernel: Kernel; readonly arithmetic: Arithmetic },
+): RgbImage | FloatImage {
   return arithmetic === "float" ? resample(image, { ...size, kernel, arithmetic }) : resample(image, { ...size, kernel, arithmetic });
 }
 

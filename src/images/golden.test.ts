@@ -61,7 +61,10 @@ golden("resample() crops and resizes in one go as torchvision's resized_crop", (
 golden("evalCrop() resizes the short side and crops the centre as torchvision on PIL images", () => {
   const file = loadTransforms("eval_resize_crop");
   for (const photo of PHOTOS)
-    for (const [short, crop] of [[64, 56], [50, 50]] as const) {
+    for (const [short, crop] of [
+      [64, 56],
+      [50, 50],
+    ] as const) {
       const x = file.image(`x.${photo}`);
       const whole = resample(x, { ...shortSideSize(x, short), kernel: "bicubic" });
       expect(compare(whole.data, file.image(`y.${photo}.${short}.${crop}.resized`).data)).toEqual(EXACT);
@@ -82,7 +85,8 @@ golden("jitter() is bit-equal to torchvision's colour operations on PIL images",
   for (const photo of PHOTOS)
     for (const [i, f] of factors.entries()) {
       const x = file.image(`x.${photo}`);
-      for (const op of OPS) expect(compare(jitter(x, [[op, f[op]]]).data, file.image(`y.pil.${photo}.${i}.${op}`).data), `${photo} ${i} ${op}`).toEqual(EXACT);
+      for (const op of OPS)
+        expect(compare(jitter(x, [[op, f[op]]]).data, file.image(`y.pil.${photo}.${i}.${op}`).data), `${photo} ${i} ${op}`).toEqual(EXACT);
       for (const order of orders) {
         const plan = order.map((o) => [OPS[o]!, f[OPS[o]!]] as const); // orders hold 0..3
         expect(compare(jitter(x, plan).data, file.image(`y.pil.${photo}.${i}.order${order.join("")}`).data)).toEqual(EXACT);
@@ -118,13 +122,21 @@ interface Pipeline {
 golden("renderView() makes the whole augmentation of torchvision on PIL images", () => {
   const file = loadTransforms("pipeline");
   const factors = file.config["jitter"] as Factors[]; // reference file
-  for (const [i, p] of (file.config["pipelines"] as Pipeline[]).entries()) { // reference file
+  for (const [i, p] of (file.config["pipelines"] as Pipeline[]).entries()) {
+    // reference file
     const [top, left, height, width] = p.box;
     const f = factors[p.jitter]!; // reference file
     const plan: ViewPlan = {
-      sizePx: p.size, box: { top, left, height, width }, kernel: "bicubic", flip: p.flip, grayscale: p.gray, blurSigma: p.sigma ?? 0,
+      sizePx: p.size,
+      box: { top, left, height, width },
+      kernel: "bicubic",
+      flip: p.flip,
+      grayscale: p.gray,
+      blurSigma: p.sigma ?? 0,
       jitter: p.order.map((o) => [OPS[o]!, f[OPS[o]!]] as const), // orders hold 0..3
-      solarizeThreshold: p.solarize ?? 256, mean: IMAGENET_MEAN, std: IMAGENET_STD,
+      solarizeThreshold: p.solarize ?? 256,
+      mean: IMAGENET_MEAN,
+      std: IMAGENET_STD,
     };
     for (const photo of PHOTOS) {
       const out = new Float32Array(p.size * p.size * 3 + 5);
@@ -136,20 +148,27 @@ golden("renderView() makes the whole augmentation of torchvision on PIL images",
 
 interface Processor {
   readonly class: string;
-  readonly arguments: { readonly size: { readonly height?: number; readonly shortest_edge?: number }; readonly crop_size?: { readonly height: number } };
+  readonly arguments: {
+    readonly size: { readonly height?: number; readonly shortest_edge?: number };
+    readonly crop_size?: { readonly height: number };
+  };
   readonly resample: number;
 }
 
 golden("evalCrop() meets Hugging Face's image processors", () => {
   const file = loadTransforms("hf_processors");
-  for (const [name, p] of Object.entries(file.config as Record<string, Processor>)) // reference file
+  for (const [name, p] of Object.entries(file.config as Record<string, Processor>))
+    // reference file
     for (const photo of PHOTOS.slice(0, 2)) {
       const short = p.arguments.size.shortest_edge;
       const imageSizePx = p.arguments.crop_size?.height ?? p.arguments.size.height ?? 0;
       const arithmetic: Arithmetic = name.endsWith("_pil") ? "pil-u8" : name === "dinov3" ? "float" : "torch-u8";
       const kernel: Kernel = p.resample === 3 ? "bicubic" : "bilinear";
       const config = { imageSizePx, kernel, arithmetic };
-      const mine = evalCrop(file.image(`x.${photo}`), short === undefined ? { ...config, resize: "square" } : { ...config, resize: "short-side", cropRatio: imageSizePx / short });
+      const mine = evalCrop(
+        file.image(`x.${photo}`),
+        short === undefined ? { ...config, resize: "square" } : { ...config, resize: "short-side", cropRatio: imageSizePx / short },
+      );
       const planes = normalise(mine, { mean: IMAGENET_MEAN, std: IMAGENET_STD });
       const limit = arithmetic === "float" ? 2e-5 : 1.001 / 255 / 0.224;
       expect(compare(planes, file.floats(`y.${name}.${photo}`)).most, `${name} ${photo}`).toBeLessThan(limit);

@@ -36,7 +36,9 @@ export function checkImage(image: RgbImage | FloatImage): void {
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1)
     throw new ShapeError(`Cannot use image: size is ${width}x${height}; give whole numbers of at least 1`);
   if (data.length !== width * height * 3)
-    throw new ShapeError(`Cannot use image: ${width}x${height} needs ${width * height * 3} values, got ${data.length}; give RGB, row by row`);
+    throw new ShapeError(
+      `Cannot use image: ${width}x${height} needs ${width * height * 3} values, got ${data.length}; give RGB, row by row`,
+    );
 }
 
 /** Throws ShapeError unless the box lies inside the picture and holds at least one pixel. */

@@ -53,7 +53,12 @@ export function makeTaps({ length, outLength }: Line, kernel: SmoothKernel): Tap
   const filterScale = Math.max(1, scale);
   const support = unit * filterScale;
   const stride = Math.ceil(support) * 2 + 1;
-  const taps = { starts: new Int32Array(outLength), counts: new Int32Array(outLength), weights: new Float64Array(outLength * stride), stride };
+  const taps = {
+    starts: new Int32Array(outLength),
+    counts: new Int32Array(outLength),
+    weights: new Float64Array(outLength * stride),
+    stride,
+  };
   const inverse = 1 / filterScale;
   for (let i = 0; i < outLength; i++) {
     const centre = (i + 0.5) * scale;
@@ -76,7 +81,12 @@ export function makeTaps({ length, outLength }: Line, kernel: SmoothKernel): Tap
 /** Torch's `interpolate` without antialias: fixed support, indices clamped to the edge, cubic with a = -0.75. */
 export function makePlainTaps({ length, outLength }: Line, kernel: "bilinear" | "bicubic"): Taps {
   const stride = kernel === "bilinear" ? 2 : 4;
-  const taps = { starts: new Int32Array(outLength), counts: new Int32Array(outLength), weights: new Float64Array(outLength * stride), stride };
+  const taps = {
+    starts: new Int32Array(outLength),
+    counts: new Int32Array(outLength),
+    weights: new Float64Array(outLength * stride),
+    stride,
+  };
   const clamp = (i: number): number => Math.min(length - 1, Math.max(0, i));
   for (let i = 0; i < outLength; i++) {
     const centre = (i + 0.5) * (length / outLength) - 0.5;

@@ -53,8 +53,7 @@ export function normaliseInto(image: RgbImage | FloatImage, out: Float32Array, {
   if (offset < 0 || offset + plane * 3 > out.length)
     throw new ShapeError(`Cannot normalise image: ${plane * 3} values at ${offset} do not fit into ${out.length}; give a larger buffer`);
   if (image.data instanceof Uint8Array) return writePlanes(image.data, out, { plane, offset, table: makeNormaliseTable(mean, std) });
-  for (let c = 0; c < 3; c++)
-    for (let i = 0; i < plane; i++) out[offset + c * plane + i] = (image.data[i * 3 + c]! - mean[c]!) / std[c]!; // c < 3, i < plane
+  for (let c = 0; c < 3; c++) for (let i = 0; i < plane; i++) out[offset + c * plane + i] = (image.data[i * 3 + c]! - mean[c]!) / std[c]!; // c < 3, i < plane
 }
 
 /** A picture as CHW float32 of its own. */
@@ -64,7 +63,11 @@ export function normalise(image: RgbImage | FloatImage, options: { readonly mean
   return out;
 }
 
-function writePlanes(data: Uint8Array, out: Float32Array, job: { readonly plane: number; readonly offset: number; readonly table: Float32Array }): void {
+function writePlanes(
+  data: Uint8Array,
+  out: Float32Array,
+  job: { readonly plane: number; readonly offset: number; readonly table: Float32Array },
+): void {
   const { plane, offset, table } = job;
   for (let i = 0, p = 0; i < plane; i++, p += 3) {
     out[offset + i] = table[data[p]!]!; // bytes index tables of 256

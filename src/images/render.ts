@@ -42,7 +42,15 @@ export function renderViewImage(image: RgbImage, plan: ViewPlan): RgbImage {
 const tables = new Map<string, Float32Array>();
 
 /** Solarise and normalise as one table of 3 x 256 floats; a run uses two of them. */
-function tableOf({ mean, std, solarizeThreshold }: { readonly mean: Triple; readonly std: Triple; readonly solarizeThreshold: number }): Float32Array {
+function tableOf({
+  mean,
+  std,
+  solarizeThreshold,
+}: {
+  readonly mean: Triple;
+  readonly std: Triple;
+  readonly solarizeThreshold: number;
+}): Float32Array {
   const key = `${mean.join()}/${std.join()}/${solarizeThreshold}`;
   const known = tables.get(key);
   if (known !== undefined) return known;

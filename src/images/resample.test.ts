@@ -8,18 +8,32 @@ import { resample } from "./resample.ts";
 const KERNELS: readonly Kernel[] = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"];
 
 function noise(width: number, height: number): RgbImage {
-  return makeImage(width, height, Uint8Array.from({ length: width * height * 3 }, (_, i) => (Math.imul(i + 1, 2654435761) >>> 8) & 255));
+  return makeImage(
+    width,
+    height,
+    Uint8Array.from({ length: width * height * 3 }, (_, i) => (Math.imul(i + 1, 2654435761) >>> 8) & 255),
+  );
 }
 
 const side = fc.integer({ min: 1, max: 24 });
 
 test("resample() keeps a constant picture constant, in every kernel and arithmetic", () => {
   fc.assert(
-    fc.property(side, side, side, side, fc.integer({ min: 0, max: 255 }), fc.constantFrom(...KERNELS), (w, h, width, height, value, kernel) => {
-      const image = makeImage(w, h, new Uint8Array(w * h * 3).fill(value));
-      for (const arithmetic of ["pil-u8", "torch-u8"] as const) expect(new Set(resample(image, { width, height, kernel, arithmetic }).data)).toEqual(new Set([value]));
-      for (const v of resample(image, { width, height, kernel, arithmetic: "float" }).data) expect(Math.abs(v - value / 255)).toBeLessThan(1e-6);
-    }),
+    fc.property(
+      side,
+      side,
+      side,
+      side,
+      fc.integer({ min: 0, max: 255 }),
+      fc.constantFrom(...KERNELS),
+      (w, h, width, height, value, kernel) => {
+        const image = makeImage(w, h, new Uint8Array(w * h * 3).fill(value));
+        for (const arithmetic of ["pil-u8", "torch-u8"] as const)
+          expect(new Set(resample(image, { width, height, kernel, arithmetic }).data)).toEqual(new Set([value]));
+        for (const v of resample(image, { width, height, kernel, arithmetic: "float" }).data)
+          expect(Math.abs(v - value / 255)).toBeLessThan(1e-6);
+      },
+    ),
     { numRuns: 60 },
   );
 });
@@ -29,9 +43,9 @@ test("resample() with a box never sees pixels outside it", () => {
   const box = { left: 2, top: 1, width: 5, height: 4 };
   const other = makeImage(9, 7, image.data.slice());
   for (let y = 0; y < 7; y++)
-    for (let x = 0; x < 9; x++)
-      if (x < 2 || x >= 7 || y < 1 || y >= 5) other.data.fill(77, (y * 9 + x) * 3, (y * 9 + x) * 3 + 3);
-  for (const kernel of KERNELS) expect(resample(other, { width: 6, height: 3, box, kernel })).toEqual(resample(image, { width: 6, height: 3, box, kernel }));
+    for (let x = 0; x < 9; x++) if (x < 2 || x >= 7 || y < 1 || y >= 5) other.data.fill(77, (y * 9 + x) * 3, (y * 9 + x) * 3 + 3);
+  for (const kernel of KERNELS)
+    expect(resample(other, { width: 6, height: 3, box, kernel })).toEqual(resample(image, { width: 6, height: 3, box, kernel }));
 });
 
 test("resample() equals the two sums of its definition, bytes between them", () => {
@@ -67,5 +81,7 @@ test("resample() refuses boxes outside, empty sizes and filters that do not exis
   expect(() => resample(image, { width: 0, height: 2, kernel })).toThrow(/Cannot crop image/);
   expect(() => resample({ ...image, width: 5 }, { width: 2, height: 2, kernel })).toThrow(/needs 60 values, got 48/);
   expect(() => resample(image, { width: 2, height: 2, kernel, antialias: false })).toThrow(ConfigError);
-  expect(() => resample(image, { width: 2, height: 2, kernel: "lanczos", arithmetic: "float", antialias: false })).toThrow(/use "bilinear" or "bicubic"/);
+  expect(() => resample(image, { width: 2, height: 2, kernel: "lanczos", arithmetic: "float", antialias: false })).toThrow(
+    /use "bilinear" or "bicubic"/,
+  );
 });

@@ -37,7 +37,9 @@ export function resample(image: RgbImage, options: ResampleOptions): RgbImage | 
   if (arithmetic === "torch-u8") resampleTorchInto(image, data, { width, height, box, kernel, antialias });
   else {
     if (!antialias && kernel !== "nearest")
-      throw new ConfigError(`Cannot resample with "pil-u8" without antialias: PIL always antialiases; use arithmetic "torch-u8" or "float"`);
+      throw new ConfigError(
+        `Cannot resample with "pil-u8" without antialias: PIL always antialiases; use arithmetic "torch-u8" or "float"`,
+      );
     resampleInto(image, data, { width, height, box, kernel });
   }
   return { width, height, data };
@@ -147,7 +149,11 @@ function twoPass(image: RgbImage, out: Uint8Array, { width, height, box, h, v, o
   }
 }
 
-function rowsPass(source: Source, out: Uint8Array, { width, rows, taps }: { readonly width: number; readonly rows: number; readonly taps: IntTaps | undefined }): void {
+function rowsPass(
+  source: Source,
+  out: Uint8Array,
+  { width, rows, taps }: { readonly width: number; readonly rows: number; readonly taps: IntTaps | undefined },
+): void {
   if (taps !== undefined) return acrossPass(source, out, { width, rows, taps });
   for (let y = 0; y < rows; y++) {
     const at = source.origin + y * source.rowBytes;
@@ -309,7 +315,11 @@ function resampleFloat(image: RgbImage, job: Job & { readonly antialias: boolean
 }
 
 /** out[o, i, n] = sum over taps of w[i, t] * in[o, start(i) + t, n]. */
-function floatPass(data: Float32Array, taps: Taps, shape: { readonly outer: number; readonly length: number; readonly inner: number }): Float32Array {
+function floatPass(
+  data: Float32Array,
+  taps: Taps,
+  shape: { readonly outer: number; readonly length: number; readonly inner: number },
+): Float32Array {
   const { outer, length, inner } = shape;
   const outLength = taps.starts.length;
   const out = new Float32Array(outer * outLength * inner);

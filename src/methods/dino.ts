@@ -41,13 +41,7 @@ import {
   type ViTConfig,
   vitSpecs,
 } from "../nn/index.ts";
-import {
-  centeredTargets,
-  dinoLoss,
-  koleoPerCrop,
-  nextCenter,
-  sinkhornTargets,
-} from "../objectives/index.ts";
+import { centeredTargets, dinoLoss, koleoPerCrop, nextCenter, sinkhornTargets } from "../objectives/index.ts";
 
 export interface DinoConfig {
   readonly vit: ViTConfig;
@@ -105,13 +99,8 @@ export function dinoSpecs({ vit, head }: DinoConfig): ParamSpec[] {
 /** What is read and written each step but not trained: the centre, and running statistics of batch norm. */
 export function dinoState({ head, objective }: DinoConfig): ParamSpec[] {
   const center: ParamSpec[] =
-    objective.centering === "ema"
-      ? [{ name: "center", shape: [1, head.prototypes], init: { kind: "zeros" } }]
-      : [];
-  return [
-    ...center,
-    ...["student.", "teacher."].flatMap((who) => prefixed(dinoHeadState(head), `${who}dino_head.`)),
-  ];
+    objective.centering === "ema" ? [{ name: "center", shape: [1, head.prototypes], init: { kind: "zeros" } }] : [];
+  return [...center, ...["student.", "teacher."].flatMap((who) => prefixed(dinoHeadState(head), `${who}dino_head.`))];
 }
 
 /** Parameters that never get a gradient. */
@@ -128,9 +117,7 @@ function traceHeadState(
   const specs = dinoHeadState(config.head);
   if (specs.length === 0) return {};
   const prefix = `${who}.dino_head.`;
-  const tensors = new Map(
-    specs.map((s) => [s.name, builder.input(prefix + s.name, s.shape, { kind: "state" })]),
-  );
+  const tensors = new Map(specs.map((s) => [s.name, builder.input(prefix + s.name, s.shape, { kind: "state" })]));
   const state: Params = (name) => tensors.get(name) ?? builder.input(prefix + name, []);
   return { state, onState: (name, next) => builder.output(prefix + name, next, "state") };
 }
@@ -140,15 +127,8 @@ export function traceTeacher(config: DinoConfig): Graph {
   const { vit, head, crops, microBatchSize: b } = config;
   const builder = new Builder();
   const params = traceParams(builder, dinoSpecs(config), { prefix: "teacher." });
-  const globals = builder.input("globals", [
-    TEACHER_CROPS * b,
-    3,
-    crops.globalSizePx,
-    crops.globalSizePx,
-  ]);
-  const features = builder.inRegion("teacher", () =>
-    applyViT(scoped(params, "backbone."), globals, { config: vit, output: "cls" }),
-  );
+  const globals = builder.input("globals", [TEACHER_CROPS * b, 3, crops.globalSizePx, crops.globalSizePx]);
+  const features = builder.inRegion("teacher", () => applyViT(scoped(params, "backbone."), globals, { config: vit, output: "cls" }));
   const logits = builder.inRegion("teacher/head", () =>
     applyDinoHead(scoped(params, "dino_head."), features, {
       config: head,
@@ -165,23 +145,16 @@ export function traceTargets(config: DinoConfig): Graph {
   const { head, objective, batchSize: b } = config;
   const builder = new Builder();
   const rows = TEACHER_CROPS * b;
-  const logits = reshape(builder.input("logits", [TEACHER_CROPS, b, head.prototypes]), [
-    rows,
-    head.prototypes,
-  ]);
+  const logits = reshape(builder.input("logits", [TEACHER_CROPS, b, head.prototypes]), [rows, head.prototypes]);
   const temp = builder.input("teacherTemp", []);
   builder.inRegion("targets", () => {
-    const center =
-      objective.centering === "ema"
-        ? builder.input("center", [1, head.prototypes], { kind: "state" })
-        : undefined;
+    const center = objective.centering === "ema" ? builder.input("center", [1, head.prototypes], { kind: "state" }) : undefined;
     const q =
       center === undefined
         ? sinkhornTargets(logits, temp, { iterations: objective.sinkhornIterations })
         : centeredTargets(logits, center, temp);
     builder.output("targets", reshape(q, [TEACHER_CROPS, b, head.prototypes]));
-    if (center !== undefined)
-      builder.output("center", nextCenter(center, logits, objective.centerMomentum), "state");
+    if (center !== undefined) builder.output("center", nextCenter(center, logits, objective.centerMomentum), "state");
     // the teacher's own sharpness is watched before any balancing: a collapsed teacher shows here first
     builder.output("teacherEntropy", entropy(softmax(div(logits, temp))));
     builder.output("targetEntropy", entropy(q));
@@ -196,16 +169,11 @@ function entropy(p: Tensor): Tensor {
 }
 
 /** Keep factors of stochastic depth for one group: an input per block and branch, so that blocks stay equal. */
-function dropPathInputs(
-  builder: Builder,
-  config: DinoConfig,
-  group: CropGroup,
-): { readonly dropPath?: DropPath } {
+function dropPathInputs(builder: Builder, config: DinoConfig, group: CropGroup): { readonly dropPath?: DropPath } {
   if (config.dropPath === 0) return {};
   const shape = [group.count * config.microBatchSize, 1, 1];
   return {
-    dropPath: (block, branch) =>
-      block === 0 ? undefined : builder.input(dropPathName(group.name, block, branch), shape),
+    dropPath: (block, branch) => (block === 0 ? undefined : builder.input(dropPathName(group.name, block, branch), shape)),
   };
 }
 
@@ -227,14 +195,9 @@ export function drawDropPath(
         if (out === undefined) continue;
         const rate = (config.dropPath * block) / Math.max(1, vit.depth - 1);
         const draws = rng.split(`droppath/${step}/${group.name}.${block}/${branch}`);
-        const keep = Float32Array.from({ length: group.count * batchSize }, () =>
-          draws.bernoulli(rate) ? 0 : 1 / (1 - rate),
-        );
+        const keep = Float32Array.from({ length: group.count * batchSize }, () => (draws.bernoulli(rate) ? 0 : 1 / (1 - rate)));
         for (let v = 0; v < group.count; v++)
-          out.set(
-            keep.subarray(v * batchSize + offset, v * batchSize + offset + microBatchSize),
-            v * microBatchSize,
-          );
+          out.set(keep.subarray(v * batchSize + offset, v * batchSize + offset + microBatchSize), v * microBatchSize);
       }
 }
 
@@ -256,9 +219,7 @@ export function traceStudent(config: DinoConfig, { running = false }: StudentOpt
   const frozen = isFrozen(config);
   const trained = specs.filter((s) => !frozen(s.name));
   const wrt = trained.map((s) => params(s.name));
-  let grads: (Tensor | undefined)[] = running
-    ? trained.map((s) => builder.input(`running.${s.name}`, s.shape))
-    : [];
+  let grads: (Tensor | undefined)[] = running ? trained.map((s) => builder.input(`running.${s.name}`, s.shape)) : [];
   const losses: Tensor[] = [];
   for (const groups of head.batchNorm ? [cropGroups(config)] : cropGroups(config).map((g) => [g])) {
     const { loss, reported } = groupLoss(builder, groups, { config, params, targets });
@@ -299,9 +260,7 @@ function groupLoss(
       output: "cls" as const,
       ...dropPathInputs(builder, config, group),
     };
-    return builder.inRegion(group.name, () =>
-      applyViT(scoped(params, "backbone."), images, options),
-    );
+    return builder.inRegion(group.name, () => applyViT(scoped(params, "backbone."), images, options));
   }) as [Tensor, ...Tensor[]]; // there is always the group of globals or of locals
   return builder.inRegion(`${groups.map((g) => g.name).join("+")}/head`, () => {
     const logits = applyDinoHead(scoped(params, "dino_head."), concat(features, 0), {
@@ -312,11 +271,7 @@ function groupLoss(
     const terms: Tensor[] = [];
     let row = 0;
     groups.forEach((group, i) => {
-      const own = reshape(slice(logits, 0, [row, row + group.count * b]), [
-        group.count,
-        b,
-        head.prototypes,
-      ]);
+      const own = reshape(slice(logits, 0, [row, row + group.count * b]), [group.count, b, head.prototypes]);
       row += group.count * b;
       const pairs = TEACHER_CROPS * (TEACHER_CROPS + crops.localCount - 1);
       const share = b / batchSize; // the mean over the whole batch is the sum of its micro-batches' shares
@@ -332,12 +287,7 @@ function groupLoss(
       terms.push(dino);
       const x = features[i];
       if (group.isGlobal && objective.koleoWeight > 0 && x !== undefined) {
-        const spread = mul(
-          koleoPerCrop(
-            Array.from({ length: group.count }, (_, v) => slice(x, 0, [v * b, (v + 1) * b])),
-          ),
-          share,
-        );
+        const spread = mul(koleoPerCrop(Array.from({ length: group.count }, (_, v) => slice(x, 0, [v * b, (v + 1) * b]))), share);
         reported.push(["loss.koleo", spread]);
         terms.push(mul(spread, objective.koleoWeight));
       }

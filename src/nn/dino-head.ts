@@ -1,17 +1,5 @@
 /** @file DINO's projection head: an MLP, L2 normalisation and a weight-normed last layer over prototypes. DINO spec §1.4. */
-import {
-  add,
-  dot,
-  gelu,
-  l2Normalize,
-  mul,
-  reduceMean,
-  reduceSumSquare,
-  reshape,
-  rsqrt,
-  sub,
-  type Tensor,
-} from "../engine/trace/index.ts";
+import { add, dot, gelu, l2Normalize, mul, reduceMean, reduceSumSquare, reshape, rsqrt, sub, type Tensor } from "../engine/trace/index.ts";
 import { linear } from "./layers.ts";
 import { linearSpecs, normSpecs, type Params, type ParamSpec, scoped } from "./params.ts";
 
@@ -42,9 +30,7 @@ export function dinoHeadSpecs(config: DinoHeadConfig): ParamSpec[] {
         in: w[i] ?? 1,
         out: w[i + 1] ?? 1,
       }),
-      ...(batchNorm && i < layers - 1
-        ? normSpecs(`mlp.${place(config, i) + 1}`, w[i + 1] ?? 1)
-        : []),
+      ...(batchNorm && i < layers - 1 ? normSpecs(`mlp.${place(config, i) + 1}`, w[i + 1] ?? 1) : []),
     ]).flat(),
     { name: "last_layer.weight_g", shape: [prototypes, 1], init: { kind: "ones" } },
     {
@@ -81,31 +67,20 @@ const BN_EPS = 1e-5;
 function batchNorm(
   params: Params,
   x: Tensor,
-  {
-    name,
-    state,
-    onState,
-  }: { name: string; state: Params | undefined; onState: HeadOptions["onState"] },
+  { name, state, onState }: { name: string; state: Params | undefined; onState: HeadOptions["onState"] },
 ): Tensor {
   const rows = x.shape[0] ?? 1;
   const affine = (y: Tensor): Tensor => add(mul(y, params("weight")), params("bias"));
   if (onState === undefined || state === undefined) {
-    if (state === undefined)
-      throw new RangeError(
-        "Cannot apply batch norm: it has no running statistics; pass the head's state",
-      );
+    if (state === undefined) throw new RangeError("Cannot apply batch norm: it has no running statistics; pass the head's state");
     return affine(mul(sub(x, state("running_mean")), rsqrt(add(state("running_var"), BN_EPS))));
   }
   const mean = reduceMean(x, [0]);
   const centred = sub(x, mean);
   const variance = reduceMean(mul(centred, centred), [0]);
-  const toward = (old: Tensor, now: Tensor): Tensor =>
-    add(mul(old, 1 - BN_MOMENTUM), mul(now, BN_MOMENTUM));
+  const toward = (old: Tensor, now: Tensor): Tensor => add(mul(old, 1 - BN_MOMENTUM), mul(now, BN_MOMENTUM));
   onState(`${name}.running_mean`, toward(state("running_mean"), mean));
-  onState(
-    `${name}.running_var`,
-    toward(state("running_var"), mul(variance, rows / Math.max(1, rows - 1))),
-  );
+  onState(`${name}.running_var`, toward(state("running_var"), mul(variance, rows / Math.max(1, rows - 1))));
   return affine(mul(centred, rsqrt(add(variance, BN_EPS))));
 }
 
@@ -113,11 +88,7 @@ function batchNorm(
  * Features `[rows, width]` -> logits `[rows, prototypes]`.
  * The weight norm `g v/‖v‖` is applied to the logits, `(x vᵀ) g/‖v‖`, so that no normalised copy of the prototypes is made.
  */
-export function applyDinoHead(
-  params: Params,
-  x: Tensor,
-  { config, state, onState }: HeadOptions,
-): Tensor {
+export function applyDinoHead(params: Params, x: Tensor, { config, state, onState }: HeadOptions): Tensor {
   let h = x;
   for (let i = 0; i < config.layers; i++) {
     const at = place(config, i);

@@ -4,7 +4,17 @@ import { expectClose, goldenDir, goldenPart, goldenTensor, goldenTolerance, type
 import { gradients } from "../engine/grad/index.ts";
 import { runGraph } from "../engine/testing/run-graph.ts";
 import { add, Builder, mul, reshape, slice, sumAll, type Tensor } from "../engine/trace/index.ts";
-import { applyDinoHead, applyViT, type DinoHeadConfig, dinoHeadSpecs, dinoHeadState, type PosInterpolation, traceParams, type ViTConfig, vitSpecs } from "./index.ts";
+import {
+  applyDinoHead,
+  applyViT,
+  type DinoHeadConfig,
+  dinoHeadSpecs,
+  dinoHeadState,
+  type PosInterpolation,
+  traceParams,
+  type ViTConfig,
+  vitSpecs,
+} from "./index.ts";
 
 const skip = goldenDir() === undefined; // reference numbers lie beside the project; without them there is nothing to compare
 
@@ -42,7 +52,10 @@ describe.skipIf(skip)("applyViT() meets the published network", () => {
     expectClose(y.get("cls") ?? [], cls, { ...tolerance, what: "class token, last block for it alone" });
     expectClose(y.get("first") ?? [], cls, { ...tolerance, what: "class token" });
     expectClose(y.get("patches") ?? [], goldenTensor(golden, `y${size}.x_norm_patchtokens`), { ...tolerance, what: "patches" });
-    expectClose(y.get(`hidden.${config.depth}`) ?? [], goldenTensor(golden, `y${size}.x_prenorm`), { ...tolerance, what: "before the last norm" });
+    expectClose(y.get(`hidden.${config.depth}`) ?? [], goldenTensor(golden, `y${size}.x_prenorm`), {
+      ...tolerance,
+      what: "before the last norm",
+    });
   });
 
   test("gradients of every parameter and of the image", async () => {
@@ -81,7 +94,10 @@ describe.skipIf(skip)("applyViT() meets the published network", () => {
       const x = goldenTensor(golden, input);
       builder.output("y", applyViT(traceParams(builder, vitSpecs(config)), builder.input("x", x.shape), { config }));
       const y = await runGraph(builder, new Map([...goldenPart(golden, "w."), ["x", x]]));
-      expectClose(y.get("y") ?? [], goldenTensor(golden, `y${input.slice(1)}.forward_features`), { ...goldenTolerance(golden), what: input });
+      expectClose(y.get("y") ?? [], goldenTensor(golden, `y${input.slice(1)}.forward_features`), {
+        ...goldenTolerance(golden),
+        what: input,
+      });
     }
   });
 });
@@ -92,7 +108,14 @@ describe.skipIf(skip)("applyDinoHead() meets the published head", () => {
   test.each(["v1_norm_last_layer", "v1_free_last_layer", "v1_bn_eval", "v1_bn_train"])("%s", async (name) => {
     const golden = loadGolden("heads", name);
     const c = golden.json["config"] as Record<string, number | boolean | string>; // our own reference file
-    const config: DinoHeadConfig = { width: 24, hidden: 32, bottleneck: 12, prototypes: 40, layers: 3, batchNorm: c["batch_norm"] === true };
+    const config: DinoHeadConfig = {
+      width: 24,
+      hidden: 32,
+      bottleneck: 12,
+      prototypes: 40,
+      layers: 3,
+      batchNorm: c["batch_norm"] === true,
+    };
     const builder = new Builder();
     const specs = dinoHeadSpecs(config);
     const params = traceParams(builder, specs);
@@ -117,7 +140,9 @@ describe.skipIf(skip)("applyDinoHead() meets the published head", () => {
     const y = await runGraph(builder, new Map<string, HostTensor | ArrayLike<number>>([...zeros, ...weights, ...given]));
     const tolerance = goldenTolerance(golden);
     expectClose(y.get("y") ?? [], goldenTensor(golden, "y"), { ...tolerance, what: "logits" });
-    for (const [key, g] of goldenPart(golden, "g.")) expectClose(y.get(`g.${toMeta(key)}`) ?? [], g, { ...tolerance, what: `gradient of ${key}` });
-    for (const [key, b] of goldenPart(golden, "y.buffers.")) expectClose(y.get(`buffer.${toMeta(key)}`) ?? [], b, { ...tolerance, what: key });
+    for (const [key, g] of goldenPart(golden, "g."))
+      expectClose(y.get(`g.${toMeta(key)}`) ?? [], g, { ...tolerance, what: `gradient of ${key}` });
+    for (const [key, b] of goldenPart(golden, "y.buffers."))
+      expectClose(y.get(`buffer.${toMeta(key)}`) ?? [], b, { ...tolerance, what: key });
   });
 });

@@ -53,26 +53,18 @@ function sincosAt(flat: number, side: number, width: number): number {
 
 /** Writes a parameter's start values; each parameter draws from its own stream, so adding one does not change the others. */
 export function initParam(spec: ParamSpec, out: Float32Array, rng: Rng): void {
-  if (out.length !== sizeOf(spec.shape))
-    throw new InternalError(`Cannot start "${spec.name}": its buffer has ${out.length} values`);
+  if (out.length !== sizeOf(spec.shape)) throw new InternalError(`Cannot start "${spec.name}": its buffer has ${out.length} values`);
   const make: (init: never, rng: Rng) => () => number = FILL[spec.init.kind];
   const next = make(spec.init as never, rng.split(`init/${spec.name}`)); // the table is keyed by the same kind
   for (let i = 0; i < out.length; i++) out[i] = next();
 }
 
 /** Adds every parameter as a graph input under `prefix` and gives the lookup. */
-export function traceParams(
-  builder: Builder,
-  specs: readonly ParamSpec[],
-  { prefix = "" }: { readonly prefix?: string } = {},
-): Params {
-  const tensors = new Map(
-    specs.map((s) => [s.name, builder.input(`${prefix}${s.name}`, s.shape, { kind: "param" })]),
-  );
+export function traceParams(builder: Builder, specs: readonly ParamSpec[], { prefix = "" }: { readonly prefix?: string } = {}): Params {
+  const tensors = new Map(specs.map((s) => [s.name, builder.input(`${prefix}${s.name}`, s.shape, { kind: "param" })]));
   return (name) => {
     const t = tensors.get(name);
-    if (t === undefined)
-      throw new InternalError(`Cannot find parameter "${name}": the model has none of that name`);
+    if (t === undefined) throw new InternalError(`Cannot find parameter "${name}": the model has none of that name`);
     return t;
   };
 }
@@ -88,10 +80,7 @@ export function prefixed(specs: readonly ParamSpec[], prefix: string): ParamSpec
 }
 
 /** Weight `[out, in]` and bias of a linear layer, started as the reference does: trunc_normal(.02) and 0. */
-export function linearSpecs(
-  name: string,
-  width: { readonly in: number; readonly out: number },
-): ParamSpec[] {
+export function linearSpecs(name: string, width: { readonly in: number; readonly out: number }): ParamSpec[] {
   return [
     {
       name: `${name}.weight`,

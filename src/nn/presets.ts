@@ -26,11 +26,9 @@ export const VIT_PRESETS: ReadonlyMap<string, ViTConfig> = new Map(
   Object.entries(VIT_SIZES).flatMap(([name, size]) =>
     [16, 8].flatMap((patch) => {
       const config = dinoVit(size, patch);
-      return [
-        `dino_vit${name.charAt(0)}${patch}`,
-        `vit_${name}_patch${patch}`,
-        `vit_${name}_patch${patch}_224`,
-      ].map((id) => [id, config] as const);
+      return [`dino_vit${name.charAt(0)}${patch}`, `vit_${name}_patch${patch}`, `vit_${name}_patch${patch}_224`].map(
+        (id) => [id, config] as const,
+      );
     }),
   ),
 );
@@ -39,9 +37,8 @@ export const VIT_PRESETS: ReadonlyMap<string, ViTConfig> = new Map(
 export function vitPreset(name: string): ViTConfig {
   const config = VIT_PRESETS.get(name);
   if (config === undefined)
-    throw new ConfigError(
-      `Cannot find model "${name}": there is no such preset; ${nameHint(name, VIT_PRESETS.keys())}`,
-      { keyPath: "model.arch" },
-    );
+    throw new ConfigError(`Cannot find model "${name}": there is no such preset; ${nameHint(name, VIT_PRESETS.keys())}`, {
+      keyPath: "model.arch",
+    });
   return config;
 }

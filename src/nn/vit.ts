@@ -48,14 +48,7 @@ export interface ViTOptions {
 }
 
 /** Every parameter with its published key name. */
-export function vitSpecs({
-  imageSizePx,
-  patchSizePx,
-  width,
-  depth,
-  mlpRatio,
-  posEmbedInit = "normal",
-}: ViTConfig): ParamSpec[] {
+export function vitSpecs({ imageSizePx, patchSizePx, width, depth, mlpRatio, posEmbedInit = "normal" }: ViTConfig): ParamSpec[] {
   const patches = (imageSizePx / patchSizePx) ** 2;
   const pixels = 3 * patchSizePx ** 2;
   const conv = { kind: "uniform", bound: 1 / Math.sqrt(pixels) } as const; // torch's default for convolutions
@@ -63,7 +56,11 @@ export function vitSpecs({
   const token = { kind: "truncNormal", std: 0.02 } as const;
   return [
     { name: "cls_token", shape: [1, 1, width], init: token },
-    { name: "pos_embed", shape: [1, 1 + patches, width], init: posEmbedInit === "sincos" ? { kind: "sincos", side: Math.sqrt(patches), width } : token },
+    {
+      name: "pos_embed",
+      shape: [1, 1 + patches, width],
+      init: posEmbedInit === "sincos" ? { kind: "sincos", side: Math.sqrt(patches), width } : token,
+    },
     { name: "patch_embed.proj.weight", shape: [width, 3, patchSizePx, patchSizePx], init: conv },
     { name: "patch_embed.proj.bias", shape: [width], init: conv },
     ...Array.from({ length: depth }, (_, i) => [
@@ -100,13 +97,7 @@ function embed(params: Params, images: Tensor, config: ViTConfig): Tensor {
     plus: params("patch_embed.proj.bias"),
   });
   const grid = { rows: y / patch, columns: x / patch };
-  const tokens = concat(
-    [
-      broadcast(params("cls_token"), [b, 1, width]),
-      reshape(rows, [b, grid.rows * grid.columns, width]),
-    ],
-    1,
-  );
+  const tokens = concat([broadcast(params("cls_token"), [b, 1, width]), reshape(rows, [b, grid.rows * grid.columns, width])], 1);
   return add(tokens, interpolatePositions(params("pos_embed"), grid, config.posInterpolation));
 }
 
@@ -120,9 +111,11 @@ interface Queries {
 function allQueries(params: Params, n: Tensor, heads: number): Queries {
   const { b, t, d } = dims(n, "b t d");
   const qkv = reshape(linear(params, reshape(n, [b * t, d])), [b, t, 3, heads, d / heads]);
-  const [q, k, v] = split(transpose(qkv, [2, 0, 3, 1, 4]), 0, [1, 1, 1]).map((x) =>
-    reshape(x, [b, heads, t, d / heads]),
-  ) as [Tensor, Tensor, Tensor]; // split in three
+  const [q, k, v] = split(transpose(qkv, [2, 0, 3, 1, 4]), 0, [1, 1, 1]).map((x) => reshape(x, [b, heads, t, d / heads])) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ]; // split in three
   return { q, k, v };
 }
 
@@ -132,16 +125,8 @@ function classQueries(params: Params, n: Tensor, heads: number): Queries {
   const [wq, wkv] = split(params("weight"), 0, [d, 2 * d]) as [Tensor, Tensor]; // split in two
   const [bq, bkv] = split(params("bias"), 0, [d, 2 * d]) as [Tensor, Tensor]; // split in two
   const q = dotAdd(reshape(slice(n, 1, [0, 1]), [b, d]), wq, { transB: true, plus: bq });
-  const kv = reshape(dotAdd(reshape(n, [b * t, d]), wkv, { transB: true, plus: bkv }), [
-    b,
-    t,
-    2,
-    heads,
-    d / heads,
-  ]);
-  const [k, v] = split(transpose(kv, [2, 0, 3, 1, 4]), 0, [1, 1]).map((x) =>
-    reshape(x, [b, heads, t, d / heads]),
-  ) as [Tensor, Tensor]; // split in two
+  const kv = reshape(dotAdd(reshape(n, [b * t, d]), wkv, { transB: true, plus: bkv }), [b, t, 2, heads, d / heads]);
+  const [k, v] = split(transpose(kv, [2, 0, 3, 1, 4]), 0, [1, 1]).map((x) => reshape(x, [b, heads, t, d / heads])) as [Tensor, Tensor]; // split in two
   return { q: reshape(q, [b, heads, 1, d / heads]), k, v };
 }
 
@@ -153,11 +138,7 @@ interface BlockOptions {
 }
 
 /** `x += attn(LN x)`, `x += mlp(LN x)`: `[b, t, d]` -> the same, or `[b, 1, d]` where only the class token is wanted. */
-function block(
-  params: Params,
-  tokens: Tensor,
-  { config, index, clsOnly, options }: BlockOptions,
-): Tensor {
+function block(params: Params, tokens: Tensor, { config, index, clsOnly, options }: BlockOptions): Tensor {
   const { heads, layerNormEps: eps, depth } = config;
   const { dropPath, onAttention } = options;
   const { b, d } = dims(tokens, "b _ d");
@@ -165,19 +146,12 @@ function block(
   const qkv = scoped(params, "attn.qkv.");
   const { q, k, v } = clsOnly ? classQueries(qkv, n, heads) : allQueries(qkv, n, heads);
   const scale = (d / heads) ** -0.5;
-  if (onAttention !== undefined && index === depth - 1)
-    onAttention(softmax(dot(q, k, { transB: true, alpha: scale })));
+  if (onAttention !== undefined && index === depth - 1) onAttention(softmax(dot(q, k, { transB: true, alpha: scale })));
   const t = q.shape[2] ?? 1;
   const mixed = reshape(transpose(attention(q, k, { v, scale }), [0, 2, 1, 3]), [b * t, d]);
   const attended = reshape(linear(scoped(params, "attn.proj."), mixed), [b, t, d]);
-  const x = residual(
-    clsOnly ? slice(tokens, 1, [0, 1]) : tokens,
-    attended,
-    dropPath?.(index, "attn"),
-  );
-  const hidden = gelu(
-    linear(scoped(params, "mlp.fc1."), reshape(norm(scoped(params, "norm2."), x, eps), [b * t, d])),
-  );
+  const x = residual(clsOnly ? slice(tokens, 1, [0, 1]) : tokens, attended, dropPath?.(index, "attn"));
+  const hidden = gelu(linear(scoped(params, "mlp.fc1."), reshape(norm(scoped(params, "norm2."), x, eps), [b * t, d])));
   const out = reshape(linear(scoped(params, "mlp.fc2."), hidden), [b, t, d]);
   return residual(x, out, dropPath?.(index, "mlp"));
 }
@@ -186,20 +160,14 @@ function block(
  * The backbone: images `[b, 3, y, x]` -> the final-normed class token `[b, d]` (`output: "cls"`), or all tokens `[b, 1 + p, d]`.
  * Each block is a region of its own, the unit of stages.
  */
-export function applyViT(
-  params: Params,
-  images: Tensor,
-  options: ViTOptions & { readonly config: ViTConfig },
-): Tensor {
+export function applyViT(params: Params, images: Tensor, options: ViTOptions & { readonly config: ViTConfig }): Tensor {
   const { config, output = "tokens", onHidden } = options;
   const { builder } = images;
   let x = builder.inRegion("embed", () => embed(params, images, config));
   onHidden?.(0, x);
   for (let index = 0; index < config.depth; index++) {
     const clsOnly = output === "cls" && index === config.depth - 1;
-    x = builder.inRegion(`blocks.${index}`, () =>
-      block(scoped(params, `blocks.${index}.`), x, { config, index, clsOnly, options }),
-    );
+    x = builder.inRegion(`blocks.${index}`, () => block(scoped(params, `blocks.${index}.`), x, { config, index, clsOnly, options }));
     onHidden?.(index + 1, x);
   }
   return builder.inRegion("norm", () => {

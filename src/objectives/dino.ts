@@ -1,16 +1,5 @@
 /** @file DINO's objective: cross-entropy of student crops against teacher crops, every pair but a crop with itself. */
-import {
-  concat,
-  dims,
-  logSoftmax,
-  mul,
-  neg,
-  reshape,
-  slice,
-  sumAll,
-  type Tensor,
-  add,
-} from "../engine/trace/index.ts";
+import { concat, dims, logSoftmax, mul, neg, reshape, slice, sumAll, type Tensor, add } from "../engine/trace/index.ts";
 
 export interface DinoLossOptions {
   /** Student temperature: a number or a scalar input. */
@@ -27,11 +16,7 @@ export interface DinoLossOptions {
  * for each teacher crop i, student crop v (v ≠ i if `skipDiagonal`), image b:
  *   loss += −Σ_k teacher[i, b, k] · logSoftmax(student[v, b] / studentTemp)[k] / (pairs · b)
  */
-export function dinoLoss(
-  student: Tensor,
-  teacher: Tensor,
-  { studentTemp, skipDiagonal, pairs }: DinoLossOptions,
-): Tensor {
+export function dinoLoss(student: Tensor, teacher: Tensor, { studentTemp, skipDiagonal, pairs }: DinoLossOptions): Tensor {
   const { v, b, k } = dims(student, "v b k");
   dims(teacher, `2 ${b} ${k}`);
   const [first, second] = [slice(teacher, 0, [0, 1]), slice(teacher, 0, [1, 2])];

@@ -26,10 +26,7 @@ export function koleo(features: Tensor, eps = 1e-8): Tensor {
   const fixed = stopGradient(x);
   const diagonal = new Float32Array(b * b);
   for (let i = 0; i < b; i++) diagonal[i * b + i] = -3; // a dot product is at most 1, so −2 or less never wins
-  const nearest = argMax(
-    add(dot(fixed, fixed, { transB: true }), constant(x.builder, [b, b], diagonal)),
-    1,
-  );
+  const nearest = argMax(add(dot(fixed, fixed, { transB: true }), constant(x.builder, [b, b], diagonal)), 1);
   const apart = sqrt(reduceSumSquare(add(sub(x, gather(x, nearest)), eps), [1]));
   return neg(reduceMean(log(add(apart, eps)), [0]));
 }

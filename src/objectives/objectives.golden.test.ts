@@ -51,7 +51,13 @@ describe.skipIf(goldenDir() === undefined)("objectives meet the reference", () =
     const x = goldenTensor(golden, "x");
     const builder = new Builder();
     builder.output("q", sinkhornTargets(builder.input("x", x.shape), builder.input("temp", []), { iterations: config.iterations }));
-    const y = await runGraph(builder, new Map<string, Parameters<typeof expectClose>[0]>([["x", x], ["temp", [config.temp]]]));
+    const y = await runGraph(
+      builder,
+      new Map<string, Parameters<typeof expectClose>[0]>([
+        ["x", x],
+        ["temp", [config.temp]],
+      ]),
+    );
     expectClose(y.get("q") ?? [], goldenTensor(golden, "y.float64"), goldenTolerance(golden));
   });
 

@@ -7,11 +7,7 @@ import { div, dot, exp, mul, reduceMax, sub, type Tensor } from "../engine/trace
  *   u_k = 1 / (K Σ_b E_bk v_b), v_b = 1 / (B Σ_k E_bk u_k); result B · Q.
  * The maximum cancels; it only keeps exp from overflowing.
  */
-export function sinkhornTargets(
-  logits: Tensor,
-  temp: Tensor,
-  { iterations = 3 }: { readonly iterations?: number } = {},
-): Tensor {
+export function sinkhornTargets(logits: Tensor, temp: Tensor, { iterations = 3 }: { readonly iterations?: number } = {}): Tensor {
   const [rows = 1, k = 1] = logits.shape;
   const e = exp(div(sub(logits, reduceMax(logits, [0, 1], true)), temp));
   let u = div(1 / k, dot(e, ones(e, rows), { transA: true })); // [k, 1]

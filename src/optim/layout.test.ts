@@ -20,11 +20,20 @@ test("FlatParams.view() is the parameter in place", () => {
   const flat = new FlatParams(layout);
   flat.view("b").fill(2);
   expect(flat.data.subarray(15, 37)).toEqual(new Float32Array(22).fill(2, 1, 21));
-  expect([...flat.views()].map(([name, view]) => [name, view.length])).toEqual([["a", 3], ["b", 20], ["c", 1]]);
+  expect([...flat.views()].map(([name, view]) => [name, view.length])).toEqual([
+    ["a", 3],
+    ["b", 20],
+    ["c", 1],
+  ]);
 });
 
 test("makeLayout() refuses a name given twice and an empty parameter, entryOf() offers the nearest name", () => {
-  expect(() => makeLayout([{ name: "a", shape: [1] }, { name: "a", shape: [1] }])).toThrow('"a" is there twice');
+  expect(() =>
+    makeLayout([
+      { name: "a", shape: [1] },
+      { name: "a", shape: [1] },
+    ]),
+  ).toThrow('"a" is there twice');
   expect(() => makeLayout([{ name: "a", shape: [0, 4] }])).toThrow("float32[0,4] is empty");
   expect(() => entryOf(makeLayout([{ name: "blocks.0.weight", shape: [1] }]), "block.0.weight")).toThrow('did you mean "blocks.0.weight"?');
 });

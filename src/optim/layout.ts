@@ -48,7 +48,8 @@ export function makeLayout(params: readonly ParamSpec[]): Layout {
 /** The place of a parameter; an unknown name throws with the nearest one. */
 export function entryOf(layout: Layout, name: string): LayoutEntry {
   const entry = layout.byName.get(name);
-  if (entry === undefined) throw new InternalError(`Cannot find parameter "${name}": it is not in the layout; ${nameHint(name, layout.byName.keys())}`);
+  if (entry === undefined)
+    throw new InternalError(`Cannot find parameter "${name}": it is not in the layout; ${nameHint(name, layout.byName.keys())}`);
   return entry;
 }
 

@@ -5,19 +5,26 @@ import { isDecayed } from "./param-groups.ts";
 import { referenceStep, type ReferenceParam } from "./reference.ts";
 import { expectNear, GOLDEN_CASES, goldenJson, goldenTensors, hasGolden, type OptimizerGolden } from "./testing/golden.ts";
 
-const STATE_NAMES: Readonly<Record<string, "mean" | "square">> = { exp_avg: "mean", exp_avg_sq: "square", momentum_buffer: "mean", mu: "mean" };
+const STATE_NAMES: Readonly<Record<string, "mean" | "square">> = {
+  exp_avg: "mean",
+  exp_avg_sq: "square",
+  momentum_buffer: "mean",
+  mu: "mean",
+};
 
 describe.skipIf(!hasGolden)("referenceStep()", () => {
   test.each(GOLDEN_CASES)("meets %s for five steps", (name, config, clip) => {
     const { config: schedule, grad_norms } = goldenJson<OptimizerGolden>(name);
     const tensors = goldenTensors(name);
     const get = (key: string): Float32Array => tensors.get(key)?.data ?? new Float32Array();
-    const params = [...tensors].filter(([key]) => key.startsWith("w.")).map(([key, { shape, data }]): ReferenceParam => {
-      const inner = key.slice(2);
-      const group = { weightDecay: isDecayed({ name: inner, shape }), lrScale: 1, frozen: false, module: "" };
-      const zeros = (): Float64Array => new Float64Array(data.length);
-      return { name: inner, shape, group, param: Float64Array.from(data), grad: zeros(), mean: zeros(), square: zeros(), t: 0 };
-    });
+    const params = [...tensors]
+      .filter(([key]) => key.startsWith("w."))
+      .map(([key, { shape, data }]): ReferenceParam => {
+        const inner = key.slice(2);
+        const group = { weightDecay: isDecayed({ name: inner, shape }), lrScale: 1, frozen: false, module: "" };
+        const zeros = (): Float64Array => new Float64Array(data.length);
+        return { name: inner, shape, group, param: Float64Array.from(data), grad: zeros(), mean: zeros(), square: zeros(), t: 0 };
+      });
     const norms: number[] = [];
     for (const [i, lr] of schedule.lr.entries()) {
       for (const p of params) p.grad.set(get(`g.${i}.${p.name}`));

@@ -1,5 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { cosine, cosineToEnd, linear, perEpoch, scaleLr, teacherTemp, warmupCosineConstant, warmupThenConstant, type LrScaling, type Schedule } from "./schedules.ts";
+import {
+  cosine,
+  cosineToEnd,
+  linear,
+  perEpoch,
+  scaleLr,
+  teacherTemp,
+  warmupCosineConstant,
+  warmupThenConstant,
+  type LrScaling,
+  type Schedule,
+} from "./schedules.ts";
 import { goldenJson, hasGolden } from "./testing/golden.ts";
 
 type Args = Readonly<Record<string, number>>;
@@ -42,7 +53,8 @@ interface ScheduleGolden {
   readonly lr_scaling: readonly { readonly rule: string; readonly base: number; readonly batch: number; readonly lr: number }[];
 }
 
-const near = (mine: number, reference: number): void => expect(Math.abs(mine - reference)).toBeLessThanOrEqual(1e-9 * Math.abs(reference) + 1e-18);
+const near = (mine: number, reference: number): void =>
+  expect(Math.abs(mine - reference)).toBeLessThanOrEqual(1e-9 * Math.abs(reference) + 1e-18);
 
 describe.skipIf(!hasGolden)("golden schedules", () => {
   const golden = hasGolden ? goldenJson<ScheduleGolden>("schedules") : { schedules: [], lr_scaling: [] };
@@ -58,7 +70,11 @@ describe.skipIf(!hasGolden)("golden schedules", () => {
   });
 
   test("scaleLr() meets the three published rules", () => {
-    const rules: Readonly<Record<string, LrScaling>> = { "v1 linear /256": "linear-256", "v2 sqrt /1024": "sqrt-1024", "v3 4*sqrt /1024": "4sqrt-1024" };
+    const rules: Readonly<Record<string, LrScaling>> = {
+      "v1 linear /256": "linear-256",
+      "v2 sqrt /1024": "sqrt-1024",
+      "v3 4*sqrt /1024": "4sqrt-1024",
+    };
     for (const { rule, base, batch, lr } of golden.lr_scaling) near(scaleLr(base, { batch, rule: rules[rule] ?? "linear-256" }), lr);
   });
 });

@@ -133,7 +133,8 @@ export function teacherTemp(options: { readonly warm: number; readonly final: nu
 
 /** Turns a schedule of epochs into one of steps: constant inside each epoch. */
 export function perEpoch(ofEpoch: Schedule, stepsPerEpoch: number): Schedule {
-  if (!(stepsPerEpoch >= 1)) throw new InternalError(`Cannot count epochs: ${stepsPerEpoch} steps an epoch; an epoch has at least one step`);
+  if (!(stepsPerEpoch >= 1))
+    throw new InternalError(`Cannot count epochs: ${stepsPerEpoch} steps an epoch; an epoch has at least one step`);
   return (step) => ofEpoch(Math.floor(step / stepsPerEpoch));
 }
 

@@ -19,13 +19,7 @@ export { CONFIG_KEYS, parseTrainConfig, parseUserConfig } from "./config/index.t
 export { loadConfigFile, mergeConfigs, parseSet, setKey } from "./config/index.ts";
 export { flatten, formatConfig, planSteps, resolveConfig } from "./config/index.ts";
 export type { StepPlan } from "./config/index.ts";
-export {
-  assertFitsMemory,
-  backboneParameters,
-  estimateCheckpointBytes,
-  estimateMemory,
-  headParameters,
-} from "./config/index.ts";
+export { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimateMemory, headParameters } from "./config/index.ts";
 export type { MemoryEstimate } from "./config/index.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./config/index.ts";
 export type { ResumeDiff } from "./config/index.ts";
@@ -43,12 +37,5 @@ export {
   prototypeUsage,
 } from "./monitors.ts";
 export type { Alarm, AlarmName, MonitorReading, Rows } from "./monitors.ts";
-export {
-  findLatestCheckpoint,
-  listCheckpoints,
-  milestoneDir,
-  readCheckpointState,
-  readDump,
-  readMetrics,
-} from "./run/index.ts";
+export { findLatestCheckpoint, listCheckpoints, milestoneDir, readCheckpointState, readDump, readMetrics } from "./run/index.ts";
 export type { CheckpointState, FoundCheckpoint, MetricsLine, StepDump } from "./run/index.ts";

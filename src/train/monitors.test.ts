@@ -66,10 +66,7 @@ test("featureStd() is near 1 for spread features, 0 for equal ones, and blind to
   const f = random(400, 16);
   expect(featureStd(f)).toBeGreaterThan(0.95);
   expect(featureStd(rows(Array(5).fill([1, 2, 3])))).toBeCloseTo(0, 6);
-  expect(featureStd({ ...f, data: Float64Array.from(f.data, (x) => 7 * x) })).toBeCloseTo(
-    featureStd(f),
-    10,
-  );
+  expect(featureStd({ ...f, data: Float64Array.from(f.data, (x) => 7 * x) })).toBeCloseTo(featureStd(f), 10);
 });
 
 test("effectiveRank() is RankMe: exp of the entropy of the singular values", () => {
@@ -133,10 +130,7 @@ test("effectiveRank() does not change when features are rotated or transposed", 
   const flipped: Rows = {
     rows: 6,
     width: 30,
-    data: Float64Array.from(
-      { length: 180 },
-      (_, i) => f.data[(i % 30) * 6 + Math.floor(i / 30)] ?? 0,
-    ),
+    data: Float64Array.from({ length: 180 }, (_, i) => f.data[(i % 30) * 6 + Math.floor(i / 30)] ?? 0),
   };
   expect(effectiveRank(turned)).toBeCloseTo(effectiveRank(f), 8);
   expect(effectiveRank(flipped)).toBeCloseTo(effectiveRank(f), 8);
@@ -145,18 +139,8 @@ test("effectiveRank() does not change when features are rotated or transposed", 
 test("CollapseMonitor sounds once when the loss sits at ln K, and says what to try", () => {
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 3, quietSteps: 10 });
   const stuck = (step: number): string[] =>
-    monitor
-      .read({ step, crossEntropy: Math.log(512), teacherEntropy: Math.log(512) })
-      .map(({ name }) => name);
-  expect([9, 10, 11, 12, 13, 14, 15].map((step) => stuck(step).join())).toEqual([
-    "",
-    "",
-    "",
-    "",
-    "uniform",
-    "",
-    "",
-  ]);
+    monitor.read({ step, crossEntropy: Math.log(512), teacherEntropy: Math.log(512) }).map(({ name }) => name);
+  expect([9, 10, 11, 12, 13, 14, 15].map((step) => stuck(step).join())).toEqual(["", "", "", "", "uniform", "", ""]);
   monitor.read({ step: 16, crossEntropy: 5, teacherEntropy: 3 });
   expect([17, 18, 19].flatMap(stuck)).toEqual(["uniform"]);
 });
@@ -169,11 +153,7 @@ test("CollapseMonitor does not take a confident teacher and a fresh student for 
 test.each([
   ["one-prototype", { crossEntropy: 0.1, marginalEntropy: 0.05 }, /one prototype.*sinkhorn/],
   ["constant-features", { crossEntropy: 3, featureStd: 0.01 }, /same feature; .*koleoWeight/],
-  [
-    "low-rank",
-    { crossEntropy: 3, effectiveRank: 1.2, fullRank: 96 },
-    /1\.20 of 96\.0 dimensions; .*; raise objective\.koleoWeight/,
-  ],
+  ["low-rank", { crossEntropy: 3, effectiveRank: 1.2, fullRank: 96 }, /1\.20 of 96\.0 dimensions; .*; raise objective\.koleoWeight/],
   ["not-finite", { crossEntropy: NaN }, /The loss is NaN; .*; lower optim\.lr/],
 ] as const)("CollapseMonitor sounds %s", (name, reading, text) => {
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 1, quietSteps: 0 });
@@ -186,7 +166,5 @@ test("CollapseMonitor keeps its count over steps on which features are not measu
   const monitor = new CollapseMonitor({ prototypes: 512, patience: 2, quietSteps: 0 });
   monitor.read({ step: 1, crossEntropy: 3, featureStd: 0 });
   monitor.read({ step: 2, crossEntropy: 3 });
-  expect(monitor.read({ step: 3, crossEntropy: 3, featureStd: 0 }).map(({ name }) => name)).toEqual(
-    ["constant-features"],
-  );
+  expect(monitor.read({ step: 3, crossEntropy: 3, featureStd: 0 }).map(({ name }) => name)).toEqual(["constant-features"]);
 });

@@ -7,8 +7,7 @@ export interface Rows {
   readonly width: number;
 }
 
-const row = ({ data, width }: Rows, i: number): number[] =>
-  Array.from({ length: width }, (_, j) => data[i * width + j] ?? NaN);
+const row = ({ data, width }: Rows, i: number): number[] => Array.from({ length: width }, (_, j) => data[i * width + j] ?? NaN);
 
 /** Shannon entropy −Σ p ln p of one distribution; 0 ln 0 = 0. */
 export function entropy(p: ArrayLike<number>): number {
@@ -31,8 +30,7 @@ export function meanEntropy(probabilities: Rows): number {
 export function meanDistribution(probabilities: Rows): Float64Array {
   const { data, rows, width } = probabilities;
   const mean = new Float64Array(width);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < width; j++) mean[j] = mean[j]! + (data[i * width + j] ?? NaN) / rows; // j < width
+  for (let i = 0; i < rows; i++) for (let j = 0; j < width; j++) mean[j] = mean[j]! + (data[i * width + j] ?? NaN) / rows; // j < width
   return mean;
 }
 
@@ -108,8 +106,7 @@ function smallerGram({ data, rows, width }: Rows): Float64Array {
   const byColumn = width <= rows;
   const n = byColumn ? width : rows;
   const inner = byColumn ? rows : width;
-  const at = (i: number, k: number): number =>
-    (byColumn ? data[k * width + i] : data[i * width + k]) ?? NaN;
+  const at = (i: number, k: number): number => (byColumn ? data[k * width + i] : data[i * width + k]) ?? NaN;
   const gram = new Float64Array(n * n);
   for (let i = 0; i < n; i++)
     for (let j = 0; j <= i; j++) {
@@ -133,17 +130,12 @@ function symmetricEigenvalues(a: Float64Array, n: number): number[] {
 
 function offDiagonal(a: Float64Array, n: number): number {
   let most = 0;
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j < i; j++) most = Math.max(most, Math.abs(a[i * n + j]!)); // i, j < n
+  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) most = Math.max(most, Math.abs(a[i * n + j]!)); // i, j < n
   return most;
 }
 
 /** One rotation that makes a[p][q] zero (Golub & Van Loan §8.5). Indices are below n. */
-function rotate(
-  a: Float64Array,
-  n: number,
-  { p, q }: { readonly p: number; readonly q: number },
-): void {
+function rotate(a: Float64Array, n: number, { p, q }: { readonly p: number; readonly q: number }): void {
   const apq = a[p * n + q]!; // p, q < n, as all indices below
   if (apq === 0) return;
   const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
@@ -178,12 +170,7 @@ export interface MonitorReading {
   readonly fullRank?: number | undefined;
 }
 
-export type AlarmName =
-  | "uniform"
-  | "one-prototype"
-  | "constant-features"
-  | "low-rank"
-  | "not-finite";
+export type AlarmName = "uniform" | "one-prototype" | "constant-features" | "low-rank" | "not-finite";
 
 /** What was seen; what it means; what to try. */
 export interface Alarm {
@@ -210,8 +197,7 @@ const RULES: readonly AlarmRule[] = [
   {
     name: "not-finite",
     holds: (r) => !Number.isFinite(r.crossEntropy),
-    text: (r) =>
-      `The loss is ${r.crossEntropy}; training has diverged; lower optim.lr, or make schedule.lrWarmupEpochs longer`,
+    text: (r) => `The loss is ${r.crossEntropy}; training has diverged; lower optim.lr, or make schedule.lrWarmupEpochs longer`,
   },
   {
     name: "uniform",
@@ -238,10 +224,7 @@ const RULES: readonly AlarmRule[] = [
   },
   {
     name: "low-rank",
-    holds: (r) =>
-      r.effectiveRank !== undefined &&
-      r.fullRank !== undefined &&
-      r.effectiveRank < Math.max(2, LOW_RANK_SHARE * r.fullRank),
+    holds: (r) => r.effectiveRank !== undefined && r.fullRank !== undefined && r.effectiveRank < Math.max(2, LOW_RANK_SHARE * r.fullRank),
     text: (r) =>
       `Features fill ${f(r.effectiveRank)} of ${f(r.fullRank)} dimensions; they are collapsing onto a few directions; ` +
       "raise objective.koleoWeight, take more images a step (train.batchSize), or lower optim.lr",
@@ -258,11 +241,7 @@ export class CollapseMonitor {
   readonly #quietSteps: number;
   readonly #held = new Map<AlarmName, number>();
 
-  constructor(options: {
-    readonly prototypes: number;
-    readonly patience?: number;
-    readonly quietSteps?: number;
-  }) {
+  constructor(options: { readonly prototypes: number; readonly patience?: number; readonly quietSteps?: number }) {
     this.#prototypes = options.prototypes;
     this.#patience = options.patience ?? 50;
     this.#quietSteps = options.quietSteps ?? 100;

@@ -2,9 +2,29 @@
 import { InternalError, type Rng, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { type DinoConfig, dinoSpecs, dinoState, drawDropPath, isFrozen, traceStudent, traceTargets, traceTeacher } from "../methods/index.ts";
+import {
+  type DinoConfig,
+  dinoSpecs,
+  dinoState,
+  drawDropPath,
+  isFrozen,
+  traceStudent,
+  traceTargets,
+  traceTeacher,
+} from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
-import { allocShared, type Clip, type FlatParams, type FusedOptimizer, type FusedStepResult, makeLayout, makeParamGroups, namesContaining, openFusedOptimizer, type OptimizerConfig } from "../optim/index.ts";
+import {
+  allocShared,
+  type Clip,
+  type FlatParams,
+  type FusedOptimizer,
+  type FusedStepResult,
+  makeLayout,
+  makeParamGroups,
+  namesContaining,
+  openFusedOptimizer,
+  type OptimizerConfig,
+} from "../optim/index.ts";
 
 export interface StepperOptions {
   readonly config: DinoConfig;
@@ -50,7 +70,14 @@ export interface StepResult {
   readonly optimizer: FusedStepResult;
 }
 
-type Flats = { readonly params: FlatParams; readonly teacher: FlatParams; readonly grads: FlatParams; readonly grads2?: FlatParams; readonly mean: FlatParams; readonly square?: FlatParams };
+type Flats = {
+  readonly params: FlatParams;
+  readonly teacher: FlatParams;
+  readonly grads: FlatParams;
+  readonly grads2?: FlatParams;
+  readonly mean: FlatParams;
+  readonly square?: FlatParams;
+};
 
 /** The views of a flat buffer under the names a program uses. */
 function named(flat: FlatParams, specs: readonly ParamSpec[], prefix: string): [string, Float32Array][] {
@@ -64,13 +91,22 @@ function floats(program: Program, side: "inputs" | "outputs", name: string): Flo
 }
 
 /** Rows of a micro-batch out of crop-major rows of the batch: `[v, b, …]` -> `[v, micro, …]`. */
-function sliceCrops(from: Float32Array, to: Float32Array, { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number }): void {
+function sliceCrops(
+  from: Float32Array,
+  to: Float32Array,
+  { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number },
+): void {
   const row = from.length / (crops * batch);
-  for (let v = 0; v < crops; v++) to.set(from.subarray((v * batch + index * micro) * row, (v * batch + (index + 1) * micro) * row), v * micro * row);
+  for (let v = 0; v < crops; v++)
+    to.set(from.subarray((v * batch + index * micro) * row, (v * batch + (index + 1) * micro) * row), v * micro * row);
 }
 
 /** The mirror of sliceCrops: a micro-batch's rows into the batch's. */
-function placeCrops(from: Float32Array, to: Float32Array, { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number }): void {
+function placeCrops(
+  from: Float32Array,
+  to: Float32Array,
+  { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number },
+): void {
   const row = to.length / (crops * batch);
   for (let v = 0; v < crops; v++) to.set(from.subarray(v * micro * row, (v + 1) * micro * row), (v * batch + index * micro) * row);
 }
@@ -89,19 +125,42 @@ export class Stepper implements AsyncDisposable {
   readonly #students: readonly Program[];
   readonly #lastLayer: ReadonlySet<string>;
 
-  constructor({ config, device, optimizer, layerDecay = 1, patchEmbedLrScale = 1, checkpointing = false, threads, stepCounts }: StepperOptions) {
+  constructor({
+    config,
+    device,
+    optimizer,
+    layerDecay = 1,
+    patchEmbedLrScale = 1,
+    checkpointing = false,
+    threads,
+    stepCounts,
+  }: StepperOptions) {
     this.config = config;
     this.specs = dinoSpecs(config);
     const layout = makeLayout(this.specs);
     const accumulate = config.batchSize / config.microBatchSize;
-    const kinds = ["params", "teacher", "grads", "mean", ...(optimizer.kind === "adamw" ? ["square"] : []), ...(accumulate > 1 ? ["grads2"] : [])];
+    const kinds = [
+      "params",
+      "teacher",
+      "grads",
+      "mean",
+      ...(optimizer.kind === "adamw" ? ["square"] : []),
+      ...(accumulate > 1 ? ["grads2"] : []),
+    ];
     const { flat, memory } = allocShared(layout, kinds);
     this.flats = flat as unknown as Flats; // the kinds asked for above
-    this.state = new Map(dinoState(config).map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]));
+    this.state = new Map(
+      dinoState(config).map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]),
+    );
     const { teacher, params, grads, grads2, mean, square } = this.flats;
     const prepare = checkpointing ? { checkpoint: (region: string) => region.includes("blocks.") } : {};
-    this.#teacher = device.compile(optimize(traceTeacher(config)), { inputs: new Map([...named(teacher, this.specs, "teacher."), ...this.state]) });
-    const shared = accumulate === 1 ? { inputs: new Map([["logits", floats(this.#teacher, "outputs", "logits")]]) } : { inputs: new Map<string, Float32Array>() };
+    this.#teacher = device.compile(optimize(traceTeacher(config)), {
+      inputs: new Map([...named(teacher, this.specs, "teacher."), ...this.state]),
+    });
+    const shared =
+      accumulate === 1
+        ? { inputs: new Map([["logits", floats(this.#teacher, "outputs", "logits")]]) }
+        : { inputs: new Map<string, Float32Array>() };
     this.#targets = device.compile(optimize(traceTargets(config)), { inputs: new Map([...shared.inputs, ...this.state]) });
     const student = (running: FlatParams | undefined, to: FlatParams): Program =>
       device.compile(optimize(traceStudent(config, { running: running !== undefined }), prepare), {
@@ -109,11 +168,17 @@ export class Stepper implements AsyncDisposable {
           ...named(params, this.specs, "student."),
           ...this.state,
           ...(running === undefined ? [] : named(running, this.specs, "running.")),
-          ...(accumulate === 1 ? [["targets", floats(this.#targets, "outputs", "targets")] as const, ["globals", floats(this.#teacher, "inputs", "globals")] as const] : []),
+          ...(accumulate === 1
+            ? [
+                ["targets", floats(this.#targets, "outputs", "targets")] as const,
+                ["globals", floats(this.#teacher, "inputs", "globals")] as const,
+              ]
+            : []),
         ]),
         outputs: new Map(named(to, this.specs, "")),
       });
-    this.#students = grads2 === undefined ? [student(undefined, grads)] : [student(undefined, grads), student(grads, grads2), student(grads2, grads)];
+    this.#students =
+      grads2 === undefined ? [student(undefined, grads)] : [student(undefined, grads), student(grads, grads2), student(grads2, grads)];
     const frozen = isFrozen(config);
     this.#lastLayer = namesContaining(this.specs, "last_layer");
     this.optimizer = openFusedOptimizer({
@@ -175,7 +240,11 @@ export class Stepper implements AsyncDisposable {
 
   async #runTeacher({ globals, signal }: StepInputs): Promise<void> {
     const { batchSize: batch, microBatchSize: micro } = this.config;
-    const [input, logits, all] = [floats(this.#teacher, "inputs", "globals"), floats(this.#teacher, "outputs", "logits"), floats(this.#targets, "inputs", "logits")];
+    const [input, logits, all] = [
+      floats(this.#teacher, "inputs", "globals"),
+      floats(this.#teacher, "outputs", "logits"),
+      floats(this.#targets, "inputs", "logits"),
+    ];
     for (let index = 0; index < batch / micro; index++) {
       sliceCrops(globals, input, { crops: 2, micro, index, batch });
       await this.#teacher.run({ signal });
@@ -183,7 +252,13 @@ export class Stepper implements AsyncDisposable {
     }
   }
 
-  async #runStudent({ globals, locals, step, rng, signal }: StepInputs): Promise<{ loss: number; parts: Record<string, number>; gradsIndex: number }> {
+  async #runStudent({
+    globals,
+    locals,
+    step,
+    rng,
+    signal,
+  }: StepInputs): Promise<{ loss: number; parts: Record<string, number>; gradsIndex: number }> {
     const { batchSize: batch, microBatchSize: micro, crops } = this.config;
     const targets = floats(this.#targets, "outputs", "targets");
     const parts: Record<string, number> = {};
@@ -195,11 +270,13 @@ export class Stepper implements AsyncDisposable {
       const rows = { micro, index, batch };
       sliceCrops(globals, floats(program, "inputs", "globals"), { crops: 2, ...rows });
       if (crops.localCount > 0) sliceCrops(locals, floats(program, "inputs", "locals"), { crops: crops.localCount, ...rows });
-      if (floats(program, "inputs", "targets") !== targets) sliceCrops(targets, floats(program, "inputs", "targets"), { crops: 2, ...rows });
+      if (floats(program, "inputs", "targets") !== targets)
+        sliceCrops(targets, floats(program, "inputs", "targets"), { crops: 2, ...rows });
       drawDropPath(this.config, program.inputs as ReadonlyMap<string, Float32Array>, { rng, step, offset: index * micro }); // drop-path inputs are float32
       await program.run({ signal });
       loss += floats(program, "outputs", "loss")[0] ?? NaN;
-      for (const name of program.outputs.keys()) if (name.startsWith("loss.")) parts[name] = (parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
+      for (const name of program.outputs.keys())
+        if (name.startsWith("loss.")) parts[name] = (parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
     }
     return { loss, parts, gradsIndex: at === 1 ? 1 : 0 };
   }

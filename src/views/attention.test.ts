@@ -51,7 +51,11 @@ test("resizeMap() repeats cells by nearest and runs evenly by bilinear", () => {
 });
 
 test("blend() mixes by opacity and refuses other sizes", () => {
-  const of = (v: number, width = 1): { width: number; height: number; data: Uint8Array } => ({ width, height: 1, data: new Uint8Array(3 * width).fill(v) });
+  const of = (v: number, width = 1): { width: number; height: number; data: Uint8Array } => ({
+    width,
+    height: 1,
+    data: new Uint8Array(3 * width).fill(v),
+  });
   expect([...blend(of(0), of(200), { opacity: 0.25 }).data]).toEqual([50, 50, 50]);
   expect(() => blend(of(0), of(0, 2), { opacity: 1 })).toThrow(/sizes differ/);
   expect(resizePicture(of(9), { width: 1, height: 1 })).toEqual(of(9));
@@ -62,5 +66,11 @@ test("contactSheet() places pictures row by row on the background", () => {
   const sheet = contactSheet([dot, dot, dot], { columns: 2, cellPx: 2, gapPx: 1, background: [9, 9, 9] });
   expect([sheet.width, sheet.height]).toEqual([7, 7]);
   const at = (x: number, y: number): number[] => [...sheet.data.subarray((y * 7 + x) * 3, (y * 7 + x) * 3 + 3)];
-  expect([at(0, 0), at(1, 1), at(4, 1), at(1, 4), at(4, 4)]).toEqual([[9, 9, 9], [1, 2, 3], [1, 2, 3], [1, 2, 3], [9, 9, 9]]);
+  expect([at(0, 0), at(1, 1), at(4, 1), at(1, 4), at(4, 4)]).toEqual([
+    [9, 9, 9],
+    [1, 2, 3],
+    [1, 2, 3],
+    [1, 2, 3],
+    [9, 9, 9],
+  ]);
 });

@@ -4,10 +4,15 @@ import { paintMap, type ColormapName } from "./colormap.ts";
 import { blend, resizeMap, resizePicture, type Grid, type RgbImage, type Smoothing } from "./picture.ts";
 
 /** Class-token rows without prefix tokens: attention [heads, n, n], n = prefix + p -> [heads, p]. Prefix = class token and registers. */
-export function classAttention(attention: Float32Array, options: { readonly heads: number; readonly tokens: number; readonly prefix?: number }): Float32Array {
+export function classAttention(
+  attention: Float32Array,
+  options: { readonly heads: number; readonly tokens: number; readonly prefix?: number },
+): Float32Array {
   const { heads, tokens, prefix = 1 } = options;
   if (attention.length !== heads * tokens * tokens)
-    throw new ShapeError(`Cannot read attention of ${heads} heads over ${tokens} tokens: it has ${attention.length} values; give [heads, tokens, tokens]`);
+    throw new ShapeError(
+      `Cannot read attention of ${heads} heads over ${tokens} tokens: it has ${attention.length} values; give [heads, tokens, tokens]`,
+    );
   const p = tokens - prefix;
   const out = new Float32Array(heads * p);
   for (let h = 0; h < heads; h++) out.set(attention.subarray(h * tokens * tokens + prefix, h * tokens * tokens + tokens), h * p);
@@ -82,7 +87,9 @@ export function attentionPictures(attention: Float32Array, options: AttentionPic
   const { heads, grid } = options;
   const p = grid.rows * grid.cols;
   if (attention.length !== heads * p)
-    throw new ShapeError(`Cannot draw attention of ${heads} heads on ${grid.rows} × ${grid.cols}: it has ${attention.length} values; give [heads, patches]`);
+    throw new ShapeError(
+      `Cannot draw attention of ${heads} heads on ${grid.rows} × ${grid.cols}: it has ${attention.length} values; give [heads, patches]`,
+    );
   const each = Array.from({ length: heads }, (_, h) => drawRow(attention.slice(h * p, (h + 1) * p), options));
   return { mean: drawRow(meanOverHeads(attention, heads), options), heads: each };
 }

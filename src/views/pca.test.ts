@@ -43,8 +43,7 @@ test("topEigen() by subspace iteration equals jacobiEigen()", () => {
   const d = 40;
   const a = features(100, d);
   const m = new Float64Array(d * d);
-  for (let i = 0; i < d; i++)
-    for (let j = 0; j < d; j++) for (let r = 0; r < 100; r++) m[i * d + j]! += a[r * d + i]! * a[r * d + j]!;
+  for (let i = 0; i < d; i++) for (let j = 0; j < d; j++) for (let r = 0; r < 100; r++) m[i * d + j]! += a[r * d + i]! * a[r * d + j]!;
   const all = jacobiEigen(m, d);
   const top = topEigen(m, { d, k: 3 });
   for (let i = 0; i < 3; i++) {
@@ -102,8 +101,7 @@ test("pcaPicturesOverEpochs() keeps colours when an epoch only turns the feature
   const run = [flipped, tokens].map((epoch) => epoch.map((t) => ({ tokens: t, grid })));
   const [first, last] = pcaPicturesOverEpochs(run, { d, patchPx: 2 });
   expect(last?.[0]).toMatchObject({ width: 12, height: 8 });
-  for (const i of [0, 1])
-    expect(Math.max(...first![i]!.data.map((v, j) => Math.abs(v - last![i]!.data[j]!)))).toBeLessThanOrEqual(1);
+  for (const i of [0, 1]) expect(Math.max(...first![i]!.data.map((v, j) => Math.abs(v - last![i]!.data[j]!)))).toBeLessThanOrEqual(1);
 });
 
 test("pcaPicture() separates two kinds of patches and works with narrow features", () => {

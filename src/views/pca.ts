@@ -69,7 +69,8 @@ export function fitPca(features: Float32Array, options: { readonly d: number; re
   if (n < 2) throw new ShapeError(`Cannot fit a PCA: there are ${n} rows; give at least 2`);
   if (k < 1 || k > d) throw new ShapeError(`Cannot fit a PCA with ${k} components: the features are ${d} wide; give 1 to ${d}`);
   const mean = columnMeans(features, { n, d });
-  if (!mean.every(Number.isFinite)) throw new RangeError("Cannot fit a PCA: the features hold NaN or infinity; check the run for divergence");
+  if (!mean.every(Number.isFinite))
+    throw new RangeError("Cannot fit a PCA: the features hold NaN or infinity; check the run for divergence");
   const cov = covariance(features, mean, n);
   let totalVariance = 0;
   for (let i = 0; i < d; i++) totalVariance += cov[i * d + i]!; // i < d
@@ -106,7 +107,9 @@ export function alignScores(
 ): Float32Array {
   const { k, alignment = "procrustes" } = options;
   if (scores.length !== reference.length)
-    throw new ShapeError(`Cannot align ${scores.length} scores with ${reference.length}: lengths differ; give the same tokens at both epochs`);
+    throw new ShapeError(
+      `Cannot align ${scores.length} scores with ${reference.length}: lengths differ; give the same tokens at both epochs`,
+    );
   const n = rowsOf(scores, k);
   const m = new Float64Array(k * k);
   for (let i = 0; i < n; i++)
@@ -131,8 +134,7 @@ function signTurn(m: Float64Array, k: number): Float64Array {
 /** U Vᵀ of M = U S Vᵀ: V from MᵀM, u_i = M v_i made orthonormal, empty directions filled with unit vectors. */
 function polarFactor(m: Float64Array, k: number): Float64Array {
   const mtm = new Float64Array(k * k);
-  for (let a = 0; a < k; a++)
-    for (let b = 0; b < k; b++) for (let i = 0; i < k; i++) mtm[a * k + b]! += m[i * k + a]! * m[i * k + b]!; // in range
+  for (let a = 0; a < k; a++) for (let b = 0; b < k; b++) for (let i = 0; i < k; i++) mtm[a * k + b]! += m[i * k + a]! * m[i * k + b]!; // in range
   const { vectors } = jacobiEigen(mtm, k);
   const us: number[][] = [];
   const turn = new Float64Array(k * k);

@@ -23,7 +23,10 @@ export interface FloatMap extends Grid {
 }
 
 /** Where target pixel `i` of `to` lies among `from` cells: two neighbours and the weight of the second. */
-function tap(i: number, span: { readonly from: number; readonly to: number; readonly smoothing: Smoothing }): readonly [a: number, b: number, t: number] {
+function tap(
+  i: number,
+  span: { readonly from: number; readonly to: number; readonly smoothing: Smoothing },
+): readonly [a: number, b: number, t: number] {
   const { from, to, smoothing } = span;
   if (smoothing === "nearest") {
     const a = Math.min(from - 1, Math.floor(((i + 0.5) * from) / to));
@@ -35,11 +38,16 @@ function tap(i: number, span: { readonly from: number; readonly to: number; read
 }
 
 /** Resamples a float map to `height` × `width`: by nearest cell, or bilinear between cell centres. */
-export function resizeMap(map: FloatMap, options: { readonly width: number; readonly height: number; readonly smoothing?: Smoothing }): FloatMap {
+export function resizeMap(
+  map: FloatMap,
+  options: { readonly width: number; readonly height: number; readonly smoothing?: Smoothing },
+): FloatMap {
   const { width, height, smoothing = "nearest" } = options;
   const { rows, cols, channels, data } = map;
   if (data.length !== rows * cols * channels)
-    throw new ShapeError(`Cannot resize a map of ${rows} × ${cols} × ${channels}: it has ${data.length} values; give rows · cols · channels`);
+    throw new ShapeError(
+      `Cannot resize a map of ${rows} × ${cols} × ${channels}: it has ${data.length} values; give rows · cols · channels`,
+    );
   const out = new Float32Array(width * height * channels);
   const xs = Array.from({ length: width }, (_, x) => tap(x, { from: cols, to: width, smoothing }));
   let o = 0;
@@ -65,7 +73,10 @@ export function toRgb(map: FloatMap): RgbImage {
 }
 
 /** Resamples a picture for viewing (not for training: no antialias). */
-export function resizePicture(image: RgbImage, options: { readonly width: number; readonly height: number; readonly smoothing?: Smoothing }): RgbImage {
+export function resizePicture(
+  image: RgbImage,
+  options: { readonly width: number; readonly height: number; readonly smoothing?: Smoothing },
+): RgbImage {
   if (image.width === options.width && image.height === options.height) return image;
   const map = { rows: image.height, cols: image.width, channels: 3, data: Float32Array.from(image.data, (v) => v / 255) };
   return toRgb(resizeMap(map, options));

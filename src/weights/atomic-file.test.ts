@@ -7,7 +7,9 @@ import { afterAll, expect, test } from "vitest";
 import { checkDiskSpace, cleanLeftovers, recoverDir, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tricera-atomic "));
-afterAll(() => { rmSync(root, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+});
 
 let count = 0;
 function freshDir(): string {
@@ -46,15 +48,19 @@ test("writeFileAtomic() keeps the old file when the pieces fail", async () => {
 test("writeFileAtomic() says what a full disk needs before it writes", async () => {
   const path = join(freshDir(), "x");
   await writeFileAtomic(path, "old");
-  await expect(writeFileAtomic(path, [], { sizeBytes: 2 ** 60 })).rejects.toThrow(/Cannot write ".*x": the disk is full \(1152921504606847000 bytes needed, \d+ bytes free\)/);
+  await expect(writeFileAtomic(path, [], { sizeBytes: 2 ** 60 })).rejects.toThrow(
+    /Cannot write ".*x": the disk is full \(1152921504606847000 bytes needed, \d+ bytes free\)/,
+  );
   await expect(checkDiskSpace(join(path, "no", "such"), 2 ** 60)).rejects.toThrow("the disk is full");
   expect(readFileSync(path, "utf8")).toBe("old");
 });
 
-test.skipIf(process.platform === "win32")("writeFileAtomic() and replaceDirAtomic() leave the old one whole when the system refuses more bytes", () => {
-  const dir = freshDir();
-  const module = fileURLToPath(new URL("./atomic-file.ts", import.meta.url));
-  const script = `
+test.skipIf(process.platform === "win32")(
+  "writeFileAtomic() and replaceDirAtomic() leave the old one whole when the system refuses more bytes",
+  () => {
+    const dir = freshDir();
+    const module = fileURLToPath(new URL("./atomic-file.ts", import.meta.url));
+    const script = `
     const { writeFileAtomic, replaceDirAtomic } = await import(${JSON.stringify(module)});
     const { writeFile } = await import("node:fs/promises");
     const dir = ${JSON.stringify(dir)};
@@ -64,18 +70,25 @@ test.skipIf(process.platform === "win32")("writeFileAtomic() and replaceDirAtomi
     const big = new Uint8Array(1 << 20);
     await writeFileAtomic(dir + "/f", big).catch(say);
     await replaceDirAtomic(dir + "/d", (p) => writeFile(p + "/one", big)).catch(say);`;
-  const out = execFileSync("sh", ["-c", `trap '' XFSZ; ulimit -f 64; exec "$0" --input-type=module -e "$1"`, process.execPath, script], { encoding: "utf8" });
-  expect(out).toMatch(/^PlatformError Cannot write .*\/f": the disk is full \(1048576 bytes needed/m);
-  expect(out).toMatch(/^PlatformError Cannot write .*\/d": the disk is full/m);
-  expect(readFileSync(join(dir, "f"), "utf8")).toBe("old");
-  expect(readFileSync(join(dir, "d", "one"), "utf8")).toBe("old");
-  expect(readdirSync(dir).sort()).toEqual(["d", "f"]);
-});
+    const out = execFileSync("sh", ["-c", `trap '' XFSZ; ulimit -f 64; exec "$0" --input-type=module -e "$1"`, process.execPath, script], {
+      encoding: "utf8",
+    });
+    expect(out).toMatch(/^PlatformError Cannot write .*\/f": the disk is full \(1048576 bytes needed/m);
+    expect(out).toMatch(/^PlatformError Cannot write .*\/d": the disk is full/m);
+    expect(readFileSync(join(dir, "f"), "utf8")).toBe("old");
+    expect(readFileSync(join(dir, "d", "one"), "utf8")).toBe("old");
+    expect(readdirSync(dir).sort()).toEqual(["d", "f"]);
+  },
+);
 
 test("replaceDirAtomic() replaces a whole folder and keeps the old one when writing fails", async () => {
   const dir = join(freshDir(), "ckpt");
-  await replaceDirAtomic(dir, async (p) => { await writeFileAtomic(join(p, "sub", "a"), "1"); });
-  await replaceDirAtomic(dir, async (p) => { await writeFileAtomic(join(p, "b"), "2"); });
+  await replaceDirAtomic(dir, async (p) => {
+    await writeFileAtomic(join(p, "sub", "a"), "1");
+  });
+  await replaceDirAtomic(dir, async (p) => {
+    await writeFileAtomic(join(p, "b"), "2");
+  });
   expect(readdirSync(dir)).toEqual(["b"]);
   await expect(replaceDirAtomic(dir, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
   expect(readdirSync(dir)).toEqual(["b"]);
@@ -87,7 +100,8 @@ test("cleanLeftovers() removes what dead processes left, and nothing of live one
   const path = join(dir, "x");
   writeFileSync(path, "whole");
   const dead = deadPid();
-  for (const name of [`x.partial-${dead}`, `x.partial-${process.ppid}`, `x.old-${dead}`, `x.partial-${process.pid}`, "x.partial-notes"]) writeFileSync(join(dir, name), "");
+  for (const name of [`x.partial-${dead}`, `x.partial-${process.ppid}`, `x.old-${dead}`, `x.partial-${process.pid}`, "x.partial-notes"])
+    writeFileSync(join(dir, name), "");
   await cleanLeftovers(path);
   expect(readdirSync(dir).sort()).toEqual(["x", `x.partial-${process.ppid}`, "x.partial-notes"]);
 });
@@ -100,7 +114,9 @@ test("recoverDir() puts back the old folder when a kill fell between the renames
   mkdirSync(join(dir, `last.partial-${dead}`));
   await recoverDir(join(dir, "last"));
   expect(readFileSync(join(dir, "last", "a"), "utf8")).toBe("1");
-  await replaceDirAtomic(join(dir, "last"), async (p) => { await writeFileAtomic(join(p, "b"), "2"); });
+  await replaceDirAtomic(join(dir, "last"), async (p) => {
+    await writeFileAtomic(join(p, "b"), "2");
+  });
   expect(readdirSync(dir)).toEqual(["last"]);
 });
 

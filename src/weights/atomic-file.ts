@@ -19,7 +19,8 @@ const active = new Set<string>();
  */
 export async function writeFileAtomic(path: string, content: FileContent, options: { readonly sizeBytes?: number } = {}): Promise<void> {
   const pieces = typeof content === "string" ? [new TextEncoder().encode(content)] : content instanceof Uint8Array ? [content] : content;
-  const sizeBytes = options.sizeBytes ?? (Array.isArray(pieces) ? pieces.reduce((n: number, p: Uint8Array) => n + p.byteLength, 0) : undefined);
+  const sizeBytes =
+    options.sizeBytes ?? (Array.isArray(pieces) ? pieces.reduce((n: number, p: Uint8Array) => n + p.byteLength, 0) : undefined);
   if (sizeBytes !== undefined) await checkDiskSpace(path, sizeBytes);
   await aside(path, { sizeBytes }, async (partial) => {
     await writeSynced(partial, pieces);
@@ -74,7 +75,11 @@ export async function checkDiskSpace(path: string, sizeBytes: number): Promise<v
   if (free !== undefined && free < sizeBytes) throw fullDisk(path, { sizeBytes, free });
 }
 
-async function aside(path: string, options: { readonly sizeBytes?: number | undefined }, write: (partial: string) => Promise<void>): Promise<void> {
+async function aside(
+  path: string,
+  options: { readonly sizeBytes?: number | undefined },
+  write: (partial: string) => Promise<void>,
+): Promise<void> {
   const partial = partialPath(path);
   if (active.has(partial)) throw new InternalError(`Cannot write "${path}": this process is writing it already; await the first write`);
   active.add(partial);
@@ -108,7 +113,7 @@ async function writeSynced(path: string, pieces: Iterable<Uint8Array> | AsyncIte
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.byteLength; ) {
+  for (let at = 0; at < bytes.byteLength;) {
     const { bytesWritten } = await file.write(bytes, at, Math.min(WRITE_LIMIT_BYTES, bytes.byteLength - at));
     at += bytesWritten;
   }
@@ -191,7 +196,10 @@ async function freeBytes(path: string): Promise<number | undefined> {
   }
 }
 
-function fullDisk(path: string, options: { readonly sizeBytes: number | undefined; readonly free: number | undefined; readonly cause?: unknown }): PlatformError {
+function fullDisk(
+  path: string,
+  options: { readonly sizeBytes: number | undefined; readonly free: number | undefined; readonly cause?: unknown },
+): PlatformError {
   const { sizeBytes, free, cause } = options;
   const needs = sizeBytes === undefined ? "" : `${sizeBytes} bytes needed, `;
   const has = free === undefined ? "free space not known" : `${free} bytes free`;

@@ -7,7 +7,9 @@ import { DTypeError, FormatError, type HostTensor } from "../core/index.ts";
 import { decodeNpy, readNpy, writeNpy } from "./npy.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tricera-npy-"));
-afterAll(() => { rmSync(root, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+});
 
 test.each<HostTensor>([
   { dtype: "f32", shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) },
@@ -27,7 +29,9 @@ test("writeNpy() writes NumPy's own bytes, also of streamed rows", async () => {
   await writeNpy(path, { dtype: "f32", shape: [2, 2], pieces: () => [row, row] });
   const bytes = readFileSync(path);
   expect(bytes.length).toBe(128 + 16);
-  expect(bytes.toString("latin1", 0, 128)).toBe(`\x93NUMPY\x01\x00v\x00${"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".padEnd(117)}\n`);
+  expect(bytes.toString("latin1", 0, 128)).toBe(
+    `\x93NUMPY\x01\x00v\x00${"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".padEnd(117)}\n`,
+  );
   await expect(writeNpy(path, { dtype: "bf16", shape: [1], data: new Uint16Array(1) })).rejects.toThrow(DTypeError);
 });
 
@@ -35,7 +39,8 @@ test("readNpy() names what is wrong with a file", async () => {
   const path = join(root, "c.npy");
   await writeNpy(path, { dtype: "f32", shape: [2], data: Float32Array.of(1, 2) });
   const good = new Uint8Array(readFileSync(path));
-  const edit = (from: string, to: string): Uint8Array => Uint8Array.from(Buffer.from(Buffer.from(good).toString("latin1").replace(from, to), "latin1"));
+  const edit = (from: string, to: string): Uint8Array =>
+    Uint8Array.from(Buffer.from(Buffer.from(good).toString("latin1").replace(from, to), "latin1"));
   expect(() => decodeNpy(good.slice(0, -1))).toThrow("it holds 7 bytes of data, shape (2) needs 8");
   expect(() => decodeNpy(edit("NUMPY", "NUMPX"))).toThrow("NumPy signature");
   expect(() => decodeNpy(edit("False", "True "))).toThrow("Fortran order");

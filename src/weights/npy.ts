@@ -5,7 +5,15 @@ import { writeFileAtomic } from "./atomic-file.ts";
 import type { StreamedTensor } from "./safetensors.ts";
 import { bytesOf, STORED_BYTES, tensorOf, type StoredDType } from "./tensor-bytes.ts";
 
-const DESCR: { readonly [K in DType]: string | undefined } = { f32: "<f4", f64: "<f8", i32: "<i4", i64: "<i8", u8: "|u1", bool: "|b1", bf16: undefined };
+const DESCR: { readonly [K in DType]: string | undefined } = {
+  f32: "<f4",
+  f64: "<f8",
+  i32: "<i4",
+  i64: "<i8",
+  u8: "|u1",
+  bool: "|b1",
+  bf16: undefined,
+};
 const STORED: ReadonlyMap<string, StoredDType> = new Map([
   ["<f4", "f32"],
   ["<f8", "f64"],
@@ -42,7 +50,8 @@ export async function readNpy(path: string): Promise<HostTensor> {
 
 /** The tensor of a `.npy` file in memory; `path` is for error messages. */
 export function decodeNpy(bytes: Uint8Array, path = "buffer"): HostTensor {
-  const fail = (state: string): FormatError => new FormatError(`Cannot read npy "${path}": ${state}; write the file again with numpy.save of a plain numeric array`, { file: path });
+  const fail = (state: string): FormatError =>
+    new FormatError(`Cannot read npy "${path}": ${state}; write the file again with numpy.save of a plain numeric array`, { file: path });
   if (bytes.length < 10 || latin(bytes.subarray(0, 6)) !== MAGIC) throw fail("it does not start with the NumPy signature (byte 0)");
   const major = bytes[6] ?? 0;
   if (major < 1 || major > 3) throw fail(`its format version is ${major} (byte 6)`);
@@ -60,7 +69,8 @@ export function decodeNpy(bytes: Uint8Array, path = "buffer"): HostTensor {
 
 function encodeNpyHeader(dtype: DType, shape: readonly number[]): Uint8Array {
   const descr = DESCR[dtype];
-  if (descr === undefined) throw new DTypeError(`Cannot write ${formatType(dtype, shape)} to .npy: NumPy has no such type; convert to float32 first`);
+  if (descr === undefined)
+    throw new DTypeError(`Cannot write ${formatType(dtype, shape)} to .npy: NumPy has no such type; convert to float32 first`);
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
   const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`;
   const text = `${dict.padEnd(Math.ceil((10 + dict.length + 1) / 64) * 64 - 11)}\n`;
@@ -75,11 +85,16 @@ function parseNpyHeader(text: string, fail: (state: string) => FormatError): { d
   const descr = /'descr'\s*:\s*'([^']*)'/.exec(text)?.[1];
   const order = /'fortran_order'\s*:\s*(True|False)/.exec(text)?.[1];
   const tuple = /'shape'\s*:\s*\(([\d\s,]*)\)/.exec(text)?.[1];
-  if (descr === undefined || order === undefined || tuple === undefined) throw fail("its header is not a dictionary of descr, fortran_order and shape (byte 10)");
+  if (descr === undefined || order === undefined || tuple === undefined)
+    throw fail("its header is not a dictionary of descr, fortran_order and shape (byte 10)");
   const dtype = STORED.get(descr);
   if (dtype === undefined) throw fail(`its dtype is ${descr}, readable are ${[...STORED.keys()].join(", ")}`);
   if (order === "True") throw fail("it is in Fortran order");
-  const shape = tuple.split(",").map((s) => s.trim()).filter((s) => s !== "").map(Number);
+  const shape = tuple
+    .split(",")
+    .map((s) => s.trim())
+    .filter((s) => s !== "")
+    .map(Number);
   if (!shape.every(Number.isSafeInteger) || !Number.isSafeInteger(sizeOf(shape) * 8)) throw fail(`its shape (${tuple}) is impossible`);
   return { dtype, shape };
 }

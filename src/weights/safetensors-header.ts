@@ -20,7 +20,16 @@ export interface SafetensorsHeader {
 /** The reference refuses longer headers too. */
 export const MAX_HEADER_BYTES = 100_000_000;
 
-const CODES: { readonly [K in StoredDType]: string } = { f32: "F32", f64: "F64", bf16: "BF16", f16: "F16", i32: "I32", i64: "I64", u8: "U8", bool: "BOOL" };
+const CODES: { readonly [K in StoredDType]: string } = {
+  f32: "F32",
+  f64: "F64",
+  bf16: "BF16",
+  f16: "F16",
+  i32: "I32",
+  i64: "I64",
+  u8: "U8",
+  bool: "BOOL",
+};
 const DTYPES: ReadonlyMap<string, StoredDType> = new Map(Object.entries(CODES).map(([dtype, code]) => [code, dtype as StoredDType])); // keys of CODES
 
 /**
@@ -58,7 +67,8 @@ export function decodeHeaderLength(start: Uint8Array, file: { readonly path: str
   if (sizeBytes < 8 || start.length < 8) throw broken(path, 0, `the file has ${sizeBytes} bytes and is cut off`);
   const length = Number(new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES) throw broken(path, 0, `it claims a header of ${length} bytes, so it is no safetensors file`);
-  if (8 + length > sizeBytes) throw broken(path, 0, `it claims a header of ${length} bytes in a file of ${sizeBytes}, so it is cut off or no safetensors file`);
+  if (8 + length > sizeBytes)
+    throw broken(path, 0, `it claims a header of ${length} bytes in a file of ${sizeBytes}, so it is cut off or no safetensors file`);
   return length;
 }
 
@@ -120,13 +130,15 @@ function parseEntry(name: string, raw: unknown, path: string): TensorEntry {
   if (typeof raw !== "object" || raw === null) throw broken(path, 8, `${what} is not described by an object`);
   const { dtype: code, shape, data_offsets: offsets }: { dtype?: unknown; shape?: unknown; data_offsets?: unknown } = raw;
   const dtype = DTYPES.get(String(code));
-  if (dtype === undefined) throw broken(path, 8, `${what} has dtype ${JSON.stringify(code)}, readable are ${[...DTYPES.keys()].join(", ")}`);
+  if (dtype === undefined)
+    throw broken(path, 8, `${what} has dtype ${JSON.stringify(code)}, readable are ${[...DTYPES.keys()].join(", ")}`);
   if (!isSizes(shape)) throw broken(path, 8, `${what} has shape ${JSON.stringify(shape)}`);
   if (!isSizes(offsets) || offsets.length !== 2) throw broken(path, 8, `${what} has data_offsets ${JSON.stringify(offsets)}`);
   const [begin = 0, end = 0] = offsets;
   const wantedBytes = sizeOf(shape) * STORED_BYTES[dtype];
   if (!Number.isSafeInteger(wantedBytes)) throw broken(path, 8, `${what} has the impossible shape [${shape.join(",")}]`);
-  if (end - begin !== wantedBytes) throw broken(path, 8, `${what} has ${end - begin} bytes at [${begin},${end}], ${code}[${shape.join(",")}] needs ${wantedBytes}`);
+  if (end - begin !== wantedBytes)
+    throw broken(path, 8, `${what} has ${end - begin} bytes at [${begin},${end}], ${code}[${shape.join(",")}] needs ${wantedBytes}`);
   return { name, dtype, shape, begin, end };
 }
 
@@ -135,18 +147,25 @@ function isSizes(value: unknown): value is number[] {
 }
 
 /** Tensors must fill the body without gap or overlap, as the format demands. */
-function checkCoverage(entries: TensorEntry[], options: { readonly path: string; readonly bodyBytes: number; readonly bodyStart: number }): void {
+function checkCoverage(
+  entries: TensorEntry[],
+  options: { readonly path: string; readonly bodyBytes: number; readonly bodyStart: number },
+): void {
   const { path, bodyBytes, bodyStart } = options;
   let at = 0;
   for (const e of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (e.begin < at) throw broken(path, bodyStart + e.begin, `tensor "${e.name}" overlaps the one before it`);
     if (e.begin > at) throw broken(path, bodyStart + at, `there is a gap of ${e.begin - at} bytes before tensor "${e.name}"`);
-    if (e.end > bodyBytes) throw broken(path, bodyStart + bodyBytes, `the file is cut off in tensor "${e.name}" (${e.end - bodyBytes} bytes missing)`);
+    if (e.end > bodyBytes)
+      throw broken(path, bodyStart + bodyBytes, `the file is cut off in tensor "${e.name}" (${e.end - bodyBytes} bytes missing)`);
     at = e.end;
   }
   if (at < bodyBytes) throw broken(path, bodyStart + at, `${bodyBytes - at} bytes after the last tensor belong to none`);
 }
 
 function broken(path: string, offset: number, state: string, cause?: unknown): FormatError {
-  return new FormatError(`Cannot read safetensors "${path}": ${state} (byte ${offset}); write or download the file again`, { file: path, cause });
+  return new FormatError(`Cannot read safetensors "${path}": ${state} (byte ${offset}); write or download the file again`, {
+    file: path,
+    cause,
+  });
 }

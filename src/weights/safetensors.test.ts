@@ -9,7 +9,9 @@ import { decodeSafetensors, encodeSafetensors, openSafetensors, readSafetensors,
 import { tensorOf } from "./tensor-bytes.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tricera-safetensors-"));
-afterAll(() => { rmSync(root, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+});
 
 const MIXED: ReadonlyMap<string, HostTensor> = new Map<string, HostTensor>([
   ["flag", { dtype: "bool", shape: [3], data: Uint8Array.of(1, 0, 1) }],
@@ -31,7 +33,8 @@ function craft(header: string, bodyBytes = 0): Uint8Array {
   return out;
 }
 
-const one = (dtype: string, shape: string, offsets: string): string => `{"a":{"dtype":"${dtype}","shape":${shape},"data_offsets":${offsets}}}`;
+const one = (dtype: string, shape: string, offsets: string): string =>
+  `{"a":{"dtype":"${dtype}","shape":${shape},"data_offsets":${offsets}}}`;
 
 test("encodeSafetensors() and decodeSafetensors() keep values, order and metadata, every tensor aligned", () => {
   const bytes = encodeSafetensors(MIXED, { format: "pt", note: 'quote " and ü' });
@@ -54,7 +57,13 @@ test("writeSafetensors() writes the bytes of encodeSafetensors(), also of stream
   function* pieces(): Generator<Uint8Array> {
     for (const v of [1, 2, 3]) yield new Uint8Array(Float32Array.of(v).buffer);
   }
-  await writeSafetensors(path, new Map([["shared", { dtype: "f32" as const, shape: [2], data: shared }], ["streamed", { dtype: "f32" as const, shape: [3], pieces }]]));
+  await writeSafetensors(
+    path,
+    new Map([
+      ["shared", { dtype: "f32" as const, shape: [2], data: shared }],
+      ["streamed", { dtype: "f32" as const, shape: [3], pieces }],
+    ]),
+  );
   const { tensors } = await readSafetensors(path);
   expect(tensors.get("shared")?.data).toEqual(Float32Array.of(8, 9));
   expect(tensors.get("streamed")?.data).toEqual(Float32Array.of(1, 2, 3));
@@ -65,7 +74,9 @@ test("writeSafetensors() refuses a streamed tensor of another size and keeps the
   await writeSafetensors(path, MIXED);
   for (const bytes of [3, 5]) {
     const pieces = (): Uint8Array[] => [new Uint8Array(bytes)];
-    await expect(writeSafetensors(path, new Map([["x", { dtype: "u8" as const, shape: [4], pieces }]]))).rejects.toThrow(`its pieces have ${bytes} bytes`);
+    await expect(writeSafetensors(path, new Map([["x", { dtype: "u8" as const, shape: [4], pieces }]]))).rejects.toThrow(
+      `its pieces have ${bytes} bytes`,
+    );
   }
   expect((await readSafetensors(path)).tensors.size).toBe(MIXED.size);
   expect(readdirSync(root).filter((n) => n.includes("partial"))).toEqual([]);
@@ -73,7 +84,10 @@ test("writeSafetensors() refuses a streamed tensor of another size and keeps the
 
 test("openSafetensors() reads single tensors and rows; an unknown name gets a hint", async () => {
   const path = join(root, "rows.safetensors");
-  await writeSafetensors(path, new Map([["features", { dtype: "f32" as const, shape: [4, 2], data: Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7) }]]));
+  await writeSafetensors(
+    path,
+    new Map([["features", { dtype: "f32" as const, shape: [4, 2], data: Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7) }]]),
+  );
   await using file = await openSafetensors(path);
   expect(file.entries.get("features")?.shape).toEqual([4, 2]);
   expect(await file.readRows("features", 1, 3)).toEqual({ dtype: "f32", shape: [2, 2], data: Float32Array.of(2, 3, 4, 5) });
@@ -95,7 +109,15 @@ test.each([
   ["a header longer than the file", craft("{}").slice(0, 9), "header of 2 bytes in a file of 9"],
   ["text that is not JSON", craft("{nope"), "header is not JSON"],
   ["an array", craft("[]"), "does not start with {"],
-  ["bytes that are not UTF-8", (() => { const b = craft("{  }"); b[9] = 0xff; return b; })(), "not UTF-8"],
+  [
+    "bytes that are not UTF-8",
+    (() => {
+      const b = craft("{  }");
+      b[9] = 0xff;
+      return b;
+    })(),
+    "not UTF-8",
+  ],
   ["metadata that is no object", craft('{"__metadata__":[1]}'), "__metadata__ is not an object"],
   ["metadata that is no string", craft('{"__metadata__":{"a":1}}'), '__metadata__ "a" is not a string'],
   ["an unknown dtype", craft(one("F8_E4M3", "[1]", "[0,1]"), 1), 'dtype "F8_E4M3"'],
@@ -108,8 +130,16 @@ test.each([
   ["an entry that is null", craft('{"a":null}'), "not described by an object"],
   ["a truncated body", craft(one("F32", "[2]", "[0,8]"), 5), 'cut off in tensor "a" (3 bytes missing)'],
   ["trailing bytes", craft(one("U8", "[1]", "[0,1]"), 3), "2 bytes after the last tensor"],
-  ["overlapping tensors", craft('{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', 3), 'tensor "b" overlaps'],
-  ["a gap", craft('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}', 3), "gap of 1 bytes"],
+  [
+    "overlapping tensors",
+    craft('{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}', 3),
+    'tensor "b" overlaps',
+  ],
+  [
+    "a gap",
+    craft('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}', 3),
+    "gap of 1 bytes",
+  ],
 ])("decodeSafetensors() refuses %s", (_what, bytes, message) => {
   expect(() => decodeSafetensors(bytes, "m.safetensors")).toThrow(FormatError);
   expect(() => decodeSafetensors(bytes, "m.safetensors")).toThrow(message);
@@ -129,18 +159,33 @@ test("readSafetensors() names a truncated file, a folder and an absent file", as
 
 const dtypes: readonly DType[] = ["f32", "f64", "bf16", "i32", "i64", "u8", "bool"];
 const anyTensor = fc
-  .record({ dtype: fc.constantFrom(...dtypes), shape: fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }), fill: fc.integer({ min: 0, max: 255 }) })
-  .map(({ dtype, shape, fill }): HostTensor => tensorOf(dtype, shape, new Uint8Array(sizeOf(shape) * { f32: 4, f64: 8, bf16: 2, i32: 4, i64: 8, u8: 1, bool: 1 }[dtype]).fill(fill)));
+  .record({
+    dtype: fc.constantFrom(...dtypes),
+    shape: fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }),
+    fill: fc.integer({ min: 0, max: 255 }),
+  })
+  .map(({ dtype, shape, fill }): HostTensor =>
+    tensorOf(dtype, shape, new Uint8Array(sizeOf(shape) * { f32: 4, f64: 8, bf16: 2, i32: 4, i64: 8, u8: 1, bool: 1 }[dtype]).fill(fill)),
+  );
 
 test("safetensors round-trip: any tensors under any names", () => {
   fc.assert(
-    fc.property(fc.uniqueArray(fc.tuple(fc.string({ unit: "grapheme" }).filter((s) => s !== "__metadata__"), anyTensor), { selector: ([k]) => k, maxLength: 6 }), (pairs) => {
-      const tensors = new Map(pairs);
-      const bytes = encodeSafetensors(tensors);
-      const back = decodeSafetensors(bytes).tensors;
-      expect([...back.keys()]).toEqual([...tensors.keys()]);
-      expect(encodeSafetensors(back)).toEqual(bytes);
-    }),
+    fc.property(
+      fc.uniqueArray(
+        fc.tuple(
+          fc.string({ unit: "grapheme" }).filter((s) => s !== "__metadata__"),
+          anyTensor,
+        ),
+        { selector: ([k]) => k, maxLength: 6 },
+      ),
+      (pairs) => {
+        const tensors = new Map(pairs);
+        const bytes = encodeSafetensors(tensors);
+        const back = decodeSafetensors(bytes).tensors;
+        expect([...back.keys()]).toEqual([...tensors.keys()]);
+        expect(encodeSafetensors(back)).toEqual(bytes);
+      },
+    ),
   );
 });
 
@@ -155,15 +200,23 @@ test("decodeSafetensors() never throws anything but FormatError on hostile bytes
   };
   fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), attempt));
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }), fc.nat(good.length), (edits, keep) => {
-      const bytes = good.slice();
-      for (const [at, value] of edits) bytes[at] = value;
-      attempt(bytes);
-      attempt(bytes.slice(0, keep));
-    }),
+    fc.property(
+      fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }),
+      fc.nat(good.length),
+      (edits, keep) => {
+        const bytes = good.slice();
+        for (const [at, value] of edits) bytes[at] = value;
+        attempt(bytes);
+        attempt(bytes.slice(0, keep));
+      },
+    ),
     { numRuns: 500 },
   );
-  fc.assert(fc.property(fc.json(), (json) => { attempt(craft(json, 8)); }));
+  fc.assert(
+    fc.property(fc.json(), (json) => {
+      attempt(craft(json, 8));
+    }),
+  );
 });
 
 test.skipIf(goldenDir() === undefined)("encodeSafetensors() gives the reference writer's bytes for its own files", () => {

@@ -44,22 +44,31 @@ export async function readSafetensors(
 }
 
 /** The tensors of a file that is in memory already; `path` is for error messages. */
-export function decodeSafetensors(bytes: Uint8Array, path = "buffer"): { readonly tensors: NamedTensors; readonly metadata: Record<string, string> } {
+export function decodeSafetensors(
+  bytes: Uint8Array,
+  path = "buffer",
+): { readonly tensors: NamedTensors; readonly metadata: Record<string, string> } {
   const length = decodeHeaderLength(bytes, { path, sizeBytes: bytes.length });
   const start = 8 + length;
   const { entries, metadata } = decodeHeader(bytes.subarray(8, start), { path, bodyBytes: bytes.length - start });
-  const tensors = [...entries.values()].map((e) => [e.name, tensorOf(e.dtype, e.shape, bytes.slice(start + e.begin, start + e.end))] as const);
+  const tensors = [...entries.values()].map(
+    (e) => [e.name, tensorOf(e.dtype, e.shape, bytes.slice(start + e.begin, start + e.end))] as const,
+  );
   return { tensors: new Map(tensors), metadata };
 }
 
 /** Opens a file and checks its header; tensors are read when asked for. */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const handle = await open(path, "r").catch((cause: unknown) => {
-    throw new FormatError(`Cannot open "${path}": ${cause instanceof Error ? cause.message : String(cause)}; check the path and its permissions`, { file: path, cause });
+    throw new FormatError(
+      `Cannot open "${path}": ${cause instanceof Error ? cause.message : String(cause)}; check the path and its permissions`,
+      { file: path, cause },
+    );
   });
   try {
     const info = await handle.stat();
-    if (!info.isFile()) throw new FormatError(`Cannot read "${path}": it is not a file; give the path of a .safetensors file`, { file: path });
+    if (!info.isFile())
+      throw new FormatError(`Cannot read "${path}": it is not a file; give the path of a .safetensors file`, { file: path });
     const sizeBytes = info.size;
     const length = decodeHeaderLength(await readAt(handle, { path, offset: 0, length: Math.min(8, sizeBytes) }), { path, sizeBytes });
     const header = decodeHeader(await readAt(handle, { path, offset: 8, length }), { path, bodyBytes: sizeBytes - 8 - length });
@@ -90,7 +99,11 @@ export class SafetensorsFile implements AsyncDisposable {
   /** Reads one tensor. Throws UsageError for a name that is not there. */
   async read(name: string): Promise<HostTensor> {
     const e = this.#entry(name);
-    return tensorOf(e.dtype, e.shape, await readAt(this.#handle, { path: this.path, offset: this.#bodyStart + e.begin, length: e.end - e.begin }));
+    return tensorOf(
+      e.dtype,
+      e.shape,
+      await readAt(this.#handle, { path: this.path, offset: this.#bodyStart + e.begin, length: e.end - e.begin }),
+    );
   }
 
   /** Reads rows `from` to `to` (not included) along the first axis. */
@@ -98,7 +111,9 @@ export class SafetensorsFile implements AsyncDisposable {
     const e = this.#entry(name);
     const [rows = 0, ...rest] = e.shape;
     if (e.shape.length === 0 || from < 0 || to > rows || from > to)
-      throw new RangeError(`Cannot read rows ${from} to ${to} of "${name}": it has shape [${e.shape.join(",")}]; stay inside its first axis`);
+      throw new RangeError(
+        `Cannot read rows ${from} to ${to} of "${name}": it has shape [${e.shape.join(",")}]; stay inside its first axis`,
+      );
     const rowBytes = sizeOf(rest) * STORED_BYTES[e.dtype];
     const offset = this.#bodyStart + e.begin + from * rowBytes;
     return tensorOf(e.dtype, [to - from, ...rest], await readAt(this.#handle, { path: this.path, offset, length: (to - from) * rowBytes }));
@@ -110,14 +125,16 @@ export class SafetensorsFile implements AsyncDisposable {
 
   #entry(name: string): TensorEntry {
     const entry = this.entries.get(name);
-    if (entry === undefined) throw new UsageError(`Cannot read tensor "${name}" of "${this.path}": it is not there; ${nameHint(name, this.entries.keys())}`);
+    if (entry === undefined)
+      throw new UsageError(`Cannot read tensor "${name}" of "${this.path}": it is not there; ${nameHint(name, this.entries.keys())}`);
     return entry;
   }
 }
 
 function describe(tensors: WritableTensors): { name: string; dtype: DType; shape: readonly number[] }[] {
   return [...tensors].map(([name, { dtype, shape }]) => {
-    if (name === "__metadata__") throw new UsageError(`Cannot write a tensor named "__metadata__": safetensors keeps that name; choose another`);
+    if (name === "__metadata__")
+      throw new UsageError(`Cannot write a tensor named "__metadata__": safetensors keeps that name; choose another`);
     return { name, dtype, shape };
   });
 }
@@ -140,16 +157,25 @@ async function* pieces(header: Uint8Array, layout: readonly TensorEntry[], tenso
       if (written <= end - begin) yield piece;
     }
     if (written !== end - begin)
-      throw new InternalError(`Cannot write tensor "${name}": its pieces have ${written} bytes, ${tensor.dtype}[${tensor.shape.join(",")}] needs ${end - begin}`);
+      throw new InternalError(
+        `Cannot write tensor "${name}": its pieces have ${written} bytes, ${tensor.dtype}[${tensor.shape.join(",")}] needs ${end - begin}`,
+      );
   }
 }
 
-async function readAt(handle: FileHandle, place: { readonly path: string; readonly offset: number; readonly length: number }): Promise<Uint8Array> {
+async function readAt(
+  handle: FileHandle,
+  place: { readonly path: string; readonly offset: number; readonly length: number },
+): Promise<Uint8Array> {
   const { path, offset, length } = place;
   const out = new Uint8Array(length);
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const { bytesRead } = await handle.read(out, at, Math.min(2 ** 30, length - at), offset + at);
-    if (bytesRead === 0) throw new FormatError(`Cannot read "${path}": it ends at byte ${offset + at}, ${length - at} bytes early; write or download the file again`, { file: path });
+    if (bytesRead === 0)
+      throw new FormatError(
+        `Cannot read "${path}": it ends at byte ${offset + at}, ${length - at} bytes early; write or download the file again`,
+        { file: path },
+      );
     at += bytesRead;
   }
   return out;

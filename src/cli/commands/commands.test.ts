@@ -60,18 +60,12 @@ test.each([
 });
 
 test("train refuses an unknown key and a device of a later release", () => {
-  expect(() => trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).toThrow(
-    /did you mean "optim\.lr"\?/,
-  );
+  expect(() => trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).toThrow(/did you mean "optim\.lr"\?/);
   expect(() => trainOptionsOf(words("--data a --out r --device webgpu"))).toThrow(ConfigError);
 });
 
 test("embed: options and their defaults", () => {
-  expect(
-    embedOptionsOf(
-      words("--model r --data a --out f.npy --layers -1,-2 --normalize --image-size 64"),
-    ),
-  ).toEqual({
+  expect(embedOptionsOf(words("--model r --data a --out f.npy --layers -1,-2 --normalize --image-size 64"))).toEqual({
     model: "r",
     arch: undefined,
     data: "a",

@@ -5,8 +5,7 @@ import { checkMachine, formatChecks } from "../doctor-checks.ts";
 export const doctorCommand: Command = defineCommand({
   name: "doctor",
   summary: "what this machine offers, and what is missing",
-  about:
-    "Exit code 0 when everything needed is there, 1 otherwise. macOS, Windows and ARM are untested.",
+  about: "Exit code 0 when everything needed is there, 1 otherwise. macOS, Windows and ARM are untested.",
   examples: ["tricera doctor", "tricera doctor --json"],
   options: {},
   run: async (values, { terminal }) => {

@@ -4,16 +4,7 @@ import { type Command, defineCommand, MACHINE } from "../command.ts";
 import { checkDevice, printResult, runJob } from "../library.ts";
 import { flag, integer, integers, type OptionValues, text } from "../options.ts";
 import { need, parseArgs } from "../parse-args.ts";
-import {
-  type Alpha,
-  dataOption,
-  type Decode,
-  DEVICE,
-  IMAGES,
-  MODEL,
-  type Pool,
-  POOL,
-} from "./shared-options.ts";
+import { type Alpha, dataOption, type Decode, DEVICE, IMAGES, MODEL, type Pool, POOL } from "./shared-options.ts";
 
 const SUFFIXES = [".safetensors", ".npy", ".csv"] as const;
 
@@ -57,9 +48,7 @@ function toEmbedOptions(values: OptionValues<typeof OPTIONS>): EmbedCommandOptio
   checkDevice(values);
   const out = need(values.out, "out", "the features are written to a file");
   if (!SUFFIXES.some((suffix) => out.endsWith(suffix)))
-    throw new UsageError(
-      `Cannot write --out "${out}": its suffix names no table format; use ${SUFFIXES.join(", ")}`,
-    );
+    throw new UsageError(`Cannot write --out "${out}": its suffix names no table format; use ${SUFFIXES.join(", ")}`);
   return {
     model: need(values.model, "model", "there is no network to embed with"),
     arch: values.arch,
@@ -87,8 +76,7 @@ export function embedOptionsOf(argv: readonly string[]): EmbedCommandOptions {
 export const embedCommand: Command = defineCommand({
   name: "embed",
   summary: "compute features of images",
-  about:
-    "Rows are in sorted path order. Beside FILE, FILE.json holds paths, labels, model, pool and preprocessing.",
+  about: "Rows are in sorted path order. Beside FILE, FILE.json holds paths, labels, model, pool and preprocessing.",
   examples: [
     "tricera embed --model runs/first --data ~/photos --out features.safetensors",
     "tricera embed --model runs/first --data ~/photos --out patches.npy --pool patch",

@@ -3,16 +3,7 @@ import { type Command, defineCommand, MACHINE } from "../command.ts";
 import { checkDevice, printResult, runJob } from "../library.ts";
 import { integer, integers, number, type OptionValues } from "../options.ts";
 import { need, parseArgs } from "../parse-args.ts";
-import {
-  type Alpha,
-  dataOption,
-  type Decode,
-  DEVICE,
-  IMAGES,
-  MODEL,
-  type Pool,
-  POOL,
-} from "./shared-options.ts";
+import { type Alpha, dataOption, type Decode, DEVICE, IMAGES, MODEL, type Pool, POOL } from "./shared-options.ts";
 
 const OPTIONS = {
   ...MODEL,
@@ -57,13 +48,7 @@ function toEvalKnnOptions(values: OptionValues<typeof OPTIONS>): EvalKnnCommandO
   const test = need(values.test, "test", "there are no images to classify");
   const tables = TABLE.test(train) && TABLE.test(test);
   return {
-    model: tables
-      ? values.model
-      : need(
-          values.model,
-          "model",
-          "images need a network (feature tables of `tricera embed` do not)",
-        ),
+    model: tables ? values.model : need(values.model, "model", "images need a network (feature tables of `tricera embed` do not)"),
     arch: values.arch,
     train,
     test,

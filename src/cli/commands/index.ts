@@ -6,10 +6,4 @@ import { evalKnnCommand } from "./eval-knn.ts";
 import { modelsListCommand } from "./models.ts";
 import { trainCommand } from "./train.ts";
 
-export const COMMANDS: readonly Command[] = [
-  trainCommand,
-  embedCommand,
-  evalKnnCommand,
-  modelsListCommand,
-  doctorCommand,
-];
+export const COMMANDS: readonly Command[] = [trainCommand, embedCommand, evalKnnCommand, modelsListCommand, doctorCommand];

@@ -5,8 +5,7 @@ import { type Command, defineCommand } from "../command.ts";
 export const modelsListCommand: Command = defineCommand({
   name: "models list",
   summary: "the networks that --model of train can name, with their sizes",
-  about:
-    "Any patch size may follow `_patch`; `--set model.width=...` and the like change a preset.",
+  about: "Any patch size may follow `_patch`; `--set model.width=...` and the like change a preset.",
   examples: ["tricera models list", "tricera models list --json"],
   options: {},
   run: async (values, { terminal }) => {
@@ -14,9 +13,7 @@ export const modelsListCommand: Command = defineCommand({
     if (values.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
     else
       for (const { name, width, depth, heads, parameters } of rows)
-        terminal.out(
-          `${name.padEnd(20)} width ${width}, ${depth} blocks, ${heads} heads, ${(parameters / 1e6).toFixed(1)} M parameters\n`,
-        );
+        terminal.out(`${name.padEnd(20)} width ${width}, ${depth} blocks, ${heads} heads, ${(parameters / 1e6).toFixed(1)} M parameters\n`);
     return Promise.resolve(0);
   },
 });

@@ -12,10 +12,7 @@ export const IMAGES: {
   readonly "skip-broken": Option<true>;
   readonly labels: Option<string>;
 } = {
-  decode: choice(
-    ["python", "managed"],
-    "how files become pixels: as PIL does, or with EXIF orientation and colour profiles applied",
-  ),
+  decode: choice(["python", "managed"], "how files become pixels: as PIL does, or with EXIF orientation and colour profiles applied"),
   alpha: choice(["drop", "white", "black"], "what transparent pictures are laid on"),
   "skip-broken": flag("leave out files that cannot be read, and say which"),
   labels: text("folder|FILE|none", "where the classes come from; default: the first folder level"),
@@ -26,28 +23,18 @@ export const DEVICE: {
   readonly device: Option<"auto" | "cpu" | "openvino" | "webgpu" | "xla">;
   readonly precision: Option<"f32" | "bf16">;
 } = {
-  device: choice(
-    ["auto", "cpu", "openvino", "webgpu", "xla"],
-    "where to compute; this release: the CPU",
-  ),
+  device: choice(["auto", "cpu", "openvino", "webgpu", "xla"], "where to compute; this release: the CPU"),
   precision: choice(["f32", "bf16"], "arithmetic; this release: f32"),
 };
 
 export const MODEL: { readonly model: Option<string>; readonly arch: Option<string> } = {
-  model: text(
-    "MODEL",
-    "a run folder, a Hugging Face model folder, or a .safetensors file with --arch",
-  ),
+  model: text("MODEL", "a run folder, a Hugging Face model folder, or a .safetensors file with --arch"),
   arch: text("PRESET", "the architecture of a bare weight file"),
 };
 
-export const POOL: Option<Pool> = choice(
-  ["cls", "mean", "cls+mean", "patch", "all"],
-  "which tokens make the feature; default: cls",
-);
+export const POOL: Option<Pool> = choice(["cls", "mean", "cls+mean", "patch", "all"], "which tokens make the feature; default: cls");
 
-const DATA_HELP =
-  "a folder (searched through, class = first folder level), a glob, a manifest (.txt, .csv, .jsonl) or tar shards";
+const DATA_HELP = "a folder (searched through, class = first folder level), a glob, a manifest (.txt, .csv, .jsonl) or tar shards";
 
 /** An option that names images. */
 export function dataOption(what: string): Option<string> {

@@ -1,11 +1,5 @@
 /** @file `tricera train`: self-supervised pretraining on a folder of images. */
-import {
-  type UserConfig,
-  loadConfigFile,
-  mergeConfigs,
-  parseSet,
-  setKey,
-} from "../../train/index.ts";
+import { type UserConfig, loadConfigFile, mergeConfigs, parseSet, setKey } from "../../train/index.ts";
 import { type Command, defineCommand, MACHINE } from "../command.ts";
 import { checkDevice, printResult, runJob } from "../library.ts";
 import { choice, flag, integer, number, type OptionValues, text, texts } from "../options.ts";
@@ -15,18 +9,11 @@ import { dataOption, DEVICE, IMAGES } from "./shared-options.ts";
 const OPTIONS = {
   data: dataOption("the images"),
   out: text("DIR", "the run folder to write"),
-  model: text(
-    "PRESET",
-    "the network: vit_small_patch16, dino_vits8, vit_nano_patch4, ...; default: chosen by the data",
-  ),
+  model: text("PRESET", "the network: vit_small_patch16, dino_vits8, vit_nano_patch4, ...; default: chosen by the data"),
   method: choice(["dino"], "how to train"),
   epochs: number("N", "length in passes over the data", { above: 0 }),
   steps: integer("N", "length in optimizer steps", { min: 1 }),
-  minutes: number(
-    "N",
-    "length in minutes; the speed is measured once, then the number of steps is fixed",
-    { above: 0 },
-  ),
+  minutes: number("N", "length in minutes; the speed is measured once, then the number of steps is fixed", { above: 0 }),
   "batch-size": integer("N", "images in one micro-batch", { min: 1 }),
   accumulate: integer("N", "micro-batches in one step", { min: 1 }),
   "knn-data": dataOption("labelled images for k-NN during training"),
@@ -94,16 +81,14 @@ function toTrainOptions(values: TrainValues, file: UserConfig): TrainCommandOpti
     const value: unknown = values[name as keyof typeof ALIASES]; // the entries of ALIASES have its keys
     return value === undefined ? [] : [setKey(key, value, `--${name}`)];
   });
-  const tensorboard =
-    values.log === "tensorboard" ? [setKey("log.tensorboard", true, "--log")] : [];
+  const tensorboard = values.log === "tensorboard" ? [setKey("log.tensorboard", true, "--log")] : [];
   const sets = (values.set ?? []).map((assignment) => parseSet(assignment));
   const config = mergeConfigs(file, ...aliases, ...tensorboard, ...sets);
   const dry = values["print-config"] === true || values["dry-run"] === true;
   const replay = values.replay;
   if (replay === undefined && !dry) need(values.out, "out", "a run is written to a folder");
   if (values.resume === true) need(values.out, "out", "--resume needs the run folder");
-  if (replay === undefined && values.resume !== true)
-    need(config.data?.path, "data", "there are no images to train on");
+  if (replay === undefined && values.resume !== true) need(config.data?.path, "data", "there are no images to train on");
   return {
     config,
     out: values.out,
@@ -120,18 +105,14 @@ function toTrainOptions(values: TrainValues, file: UserConfig): TrainCommandOpti
 }
 
 /** `train()`'s options from an argument list; `file` stands for what `--config` holds. */
-export function trainOptionsOf(
-  argv: readonly string[],
-  file: UserConfig = {},
-): TrainCommandOptions {
+export function trainOptionsOf(argv: readonly string[], file: UserConfig = {}): TrainCommandOptions {
   return toTrainOptions(parseArgs(argv, OPTIONS), file);
 }
 
 export const trainCommand: Command = defineCommand({
   name: "train",
   summary: "train a vision transformer on your images without labels",
-  about:
-    "Every value that is not set is chosen from the data and the machine; --print-config shows each with its reason.",
+  about: "Every value that is not set is chosen from the data and the machine; --print-config shows each with its reason.",
   examples: [
     "tricera train --data ~/photos --out runs/first",
     "tricera train --data ~/photos --out runs/first --minutes 30 --set optim.lr=0.001",

@@ -14,7 +14,13 @@ test.skipIf(goldenDir() === undefined)("loadGolden() reads the JSON and the tens
 test("expectClose() passes within the tolerance and names the first and the worst value beyond it", () => {
   const tolerance = { atol: 1e-3, rtol: 0 };
   expectClose([1, 2, Number.NaN], new Float64Array([1.0005, 2, Number.NaN]), tolerance);
-  expect(() => { expectClose([1, 2, 3], [1, 2.1, 5], tolerance); }).toThrow(/2 of 3 values.*first \[1\] is 2.*worst \[2\] is 3/);
-  expect(() => { expectClose([1], [1, 2], tolerance); }).toThrow("1 values, the reference 2");
-  expect(() => { expectClose([Number.NaN], [1], tolerance); }).toThrow("1 of 1");
+  expect(() => {
+    expectClose([1, 2, 3], [1, 2.1, 5], tolerance);
+  }).toThrow(/2 of 3 values.*first \[1\] is 2.*worst \[2\] is 3/);
+  expect(() => {
+    expectClose([1], [1, 2], tolerance);
+  }).toThrow("1 values, the reference 2");
+  expect(() => {
+    expectClose([Number.NaN], [1], tolerance);
+  }).toThrow("1 of 1");
 });

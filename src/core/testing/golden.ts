@@ -32,7 +32,8 @@ export function goldenDir(): string | undefined {
 /** Reads `golden/<topic>/<name>.json` and, where there is one, its `.safetensors`. float16 becomes float32. */
 export function loadGolden(topic: string, name: string): GoldenCase {
   const dir = goldenDir();
-  if (dir === undefined) throw new InternalError("Cannot load golden numbers: there is no golden folder; guard the test with skipIf(goldenDir() === undefined)");
+  if (dir === undefined)
+    throw new InternalError("Cannot load golden numbers: there is no golden folder; guard the test with skipIf(goldenDir() === undefined)");
   const base = join(dir, topic, name);
   const json = JSON.parse(readFileSync(`${base}.json`, "utf8")) as Record<string, unknown>; // our own reference file
   const file = `${base}.safetensors`;
@@ -42,7 +43,8 @@ export function loadGolden(topic: string, name: string): GoldenCase {
 /** The case's tensor, or an error that names it. */
 export function goldenTensor(golden: GoldenCase, name: string): HostTensor {
   const tensor = golden.tensors.get(name);
-  if (tensor === undefined) throw new InternalError(`Cannot find golden tensor "${name}": the case has ${[...golden.tensors.keys()].join(", ")}`);
+  if (tensor === undefined)
+    throw new InternalError(`Cannot find golden tensor "${name}": the case has ${[...golden.tensors.keys()].join(", ")}`);
   return tensor;
 }
 
@@ -83,7 +85,9 @@ export function expectClose(
   }
   if (count === 0) return;
   const show = (i: number): string => `[${i}] is ${Number(a[i])}, the reference has ${Number(e[i])}`;
-  throw new Error(`${what}: ${count} of ${a.length} values are off (atol ${atol}, rtol ${rtol}); first ${show(first)}; worst ${show(worst)} (${most.toPrecision(3)} times the tolerance)`);
+  throw new Error(
+    `${what}: ${count} of ${a.length} values are off (atol ${atol}, rtol ${rtol}); first ${show(first)}; worst ${show(worst)} (${most.toPrecision(3)} times the tolerance)`,
+  );
 }
 
 function numbers(x: ArrayLike<number> | HostTensor): ArrayLike<number | bigint> {
@@ -95,7 +99,9 @@ function readTensors(bytes: Uint8Array): Map<string, HostTensor> {
   const start = 8 + Number(view.getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start))) as Record<string, Entry>; // our own reference file
   const entries = Object.entries(header).filter(([key]) => key !== "__metadata__");
-  return new Map(entries.map(([key, e]) => [key, toTensor(e, Uint8Array.from(bytes.subarray(start + e.data_offsets[0], start + e.data_offsets[1])))]));
+  return new Map(
+    entries.map(([key, e]) => [key, toTensor(e, Uint8Array.from(bytes.subarray(start + e.data_offsets[0], start + e.data_offsets[1])))]),
+  );
 }
 
 const READERS: Readonly<Record<string, readonly [DType, (buffer: ArrayBuffer) => TypedArray]>> = {
@@ -113,7 +119,8 @@ function toTensor(entry: Entry, bytes: Uint8Array<ArrayBuffer>): HostTensor {
   const reader = READERS[entry.dtype];
   if (reader === undefined) throw new InternalError(`Cannot read golden tensor: dtype ${entry.dtype} is not known`);
   const data = reader[1](bytes.buffer);
-  if (data.length !== sizeOf(entry.shape)) throw new InternalError(`Cannot read golden tensor: ${data.length} values for shape [${entry.shape.join()}]`);
+  if (data.length !== sizeOf(entry.shape))
+    throw new InternalError(`Cannot read golden tensor: ${data.length} values for shape [${entry.shape.join()}]`);
   return { dtype: reader[0], shape: entry.shape, data };
 }
 

@@ -23,7 +23,10 @@ function varying(nodes: readonly Node[], wrt: readonly Tensor[]): Set<number> {
   return ids;
 }
 
-function runRule<K extends OpName>(node: Node<K>, context: { wrap: (v: Node["inputs"][number]) => Tensor; grads: (Tensor | undefined)[]; needs: boolean[] }): readonly (Tensor | undefined)[] {
+function runRule<K extends OpName>(
+  node: Node<K>,
+  context: { wrap: (v: Node["inputs"][number]) => Tensor; grads: (Tensor | undefined)[]; needs: boolean[] },
+): readonly (Tensor | undefined)[] {
   const rule: VjpTable<K>[K] = VJP[node.op];
   if (rule === NO_GRADIENT) return [];
   const { wrap, grads, needs } = context;
@@ -37,7 +40,8 @@ function runRule<K extends OpName>(node: Node<K>, context: { wrap: (v: Node["inp
  */
 export function gradients(of: Tensor, wrt: readonly Tensor[], { seed, running = [] }: BackwardOptions = {}): (Tensor | undefined)[] {
   const { builder } = of;
-  if (seed === undefined && of.shape.length > 0) throw new InternalError(`Cannot differentiate ${of.toString()}: it is not a scalar; sum it or give a seed`);
+  if (seed === undefined && of.shape.length > 0)
+    throw new InternalError(`Cannot differentiate ${of.toString()}: it is not a scalar; sum it or give a seed`);
   const nodes = [...builder.nodes];
   const varies = varying(nodes, wrt);
   const cotangents = new Map<number, Tensor>();
@@ -45,7 +49,10 @@ export function gradients(of: Tensor, wrt: readonly Tensor[], { seed, running = 
     const start = running[i];
     if (start !== undefined) cotangents.set(t.value.id, start);
   });
-  cotangents.set(of.value.id, seed ?? builder.op("constant", [], { dtype: of.dtype, shape: [], data: of.dtype === "f64" ? Float64Array.of(1) : Float32Array.of(1) }));
+  cotangents.set(
+    of.value.id,
+    seed ?? builder.op("constant", [], { dtype: of.dtype, shape: [], data: of.dtype === "f64" ? Float64Array.of(1) : Float32Array.of(1) }),
+  );
   const own = new Set(wrt.map((t) => t.value.id));
   const wrap = (v: Node["inputs"][number]): Tensor => new Tensor(builder, v);
   for (const node of nodes.reverse()) {

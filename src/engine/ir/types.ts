@@ -119,7 +119,18 @@ export function isOp<K extends OpName>(node: Node, op: K): node is Node<K> {
 }
 
 /** Families of ops: tables are written family by family. */
-export type ShapeOp = "constant" | "iota" | "reshape" | "transpose" | "broadcast" | "slice" | "pad" | "concat" | "split" | "gather" | "scatterAdd";
+export type ShapeOp =
+  | "constant"
+  | "iota"
+  | "reshape"
+  | "transpose"
+  | "broadcast"
+  | "slice"
+  | "pad"
+  | "concat"
+  | "split"
+  | "gather"
+  | "scatterAdd";
 export type ReduceOp =
   | "dot"
   | "dotAdd"

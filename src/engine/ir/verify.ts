@@ -6,7 +6,8 @@ import type { Graph, Node } from "./types.ts";
 
 function checkTypes(node: Node): void {
   const types = inferTypes(node.op, node.inputs, node.params);
-  const same = types.length === node.outputs.length && node.outputs.every((v, i) => v.dtype === types[i]?.dtype && sameShape(v.shape, types[i].shape));
+  const same =
+    types.length === node.outputs.length && node.outputs.every((v, i) => v.dtype === types[i]?.dtype && sameShape(v.shape, types[i].shape));
   if (!same) throw new InternalError(`Cannot verify ${printNode(node)}: its outputs have other types than its rule infers`);
 }
 
@@ -24,6 +25,7 @@ export function verifyGraph(graph: Graph): Graph {
     checkTypes(node);
     for (const v of node.outputs) define(v.id, node.op);
   }
-  for (const o of graph.outputs) if (!defined.has(o.value.id)) throw new InternalError(`Cannot verify output ${o.name}: %${o.value.id} is never made`);
+  for (const o of graph.outputs)
+    if (!defined.has(o.value.id)) throw new InternalError(`Cannot verify output ${o.name}: %${o.value.id} is never made`);
   return graph;
 }

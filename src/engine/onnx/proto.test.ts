@@ -27,7 +27,13 @@ describe("encodeModel()", () => {
   });
 
   test("writes the bytes protobuf prescribes", () => {
-    const bytes = encodeModel({ nodes: [{ op: "Abs", inputs: ["x"], outputs: ["y"] }], initializers: [], inputs: [], outputs: [], opset: 18 });
+    const bytes = encodeModel({
+      nodes: [{ op: "Abs", inputs: ["x"], outputs: ["y"] }],
+      initializers: [],
+      inputs: [],
+      outputs: [],
+      opset: 18,
+    });
     expect(Buffer.from(bytes).toString("hex")).toBe(
       "080a" + // ir_version 10
         "120774726963657261" + // producer_name "tricera"

@@ -1,5 +1,15 @@
 /** @file ONNX models as bytes: our small description of a model to protobuf, and back for tests and printing. */
-import { type DType, DTYPE_BYTES, DTypeError, FormatError, formatType, type Shape, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
+import {
+  type DType,
+  DTYPE_BYTES,
+  DTypeError,
+  FormatError,
+  formatType,
+  type Shape,
+  ShapeError,
+  sizeOf,
+  type TypedArray,
+} from "../../core/index.ts";
 import { readFields, readPacked, readText, type WireField, WireWriter } from "./wire.ts";
 
 export interface OnnxNode {
@@ -11,7 +21,11 @@ export interface OnnxNode {
   readonly attrs?: Readonly<Record<string, OnnxAttr>>;
 }
 
-export type OnnxAttr = { readonly int: number } | { readonly ints: readonly number[] } | { readonly float: number } | { readonly string: string };
+export type OnnxAttr =
+  | { readonly int: number }
+  | { readonly ints: readonly number[] }
+  | { readonly float: number }
+  | { readonly string: string };
 
 export interface OnnxTensorInfo {
   readonly name: string;
@@ -144,7 +158,12 @@ function readOpset(bytes: Uint8Array): number | undefined {
 }
 
 function readGraph(bytes: Uint8Array): Omit<OnnxModel, "opset"> {
-  const graph = { nodes: [] as OnnxNode[], initializers: [] as OnnxInitializer[], inputs: [] as OnnxTensorInfo[], outputs: [] as OnnxTensorInfo[] }; // as: empty lists need their type
+  const graph = {
+    nodes: [] as OnnxNode[],
+    initializers: [] as OnnxInitializer[],
+    inputs: [] as OnnxTensorInfo[],
+    outputs: [] as OnnxTensorInfo[],
+  }; // as: empty lists need their type
   for (const f of readFields(bytes)) {
     if (f.field === GRAPH.node) graph.nodes.push(readNode(f.bytes));
     if (f.field === GRAPH.initializer) graph.initializers.push(readInitializer(f.bytes));
@@ -190,7 +209,8 @@ function readInts(fields: readonly WireField[], field: number): number[] {
 
 function readDType(code: number): DType {
   const found = Object.entries(ONNX_DTYPE).find(([, value]) => value === code);
-  if (found === undefined) throw new DTypeError(`Cannot read ONNX model: element type ${code} is not one of ours; use ${Object.keys(ONNX_DTYPE).join(", ")}`);
+  if (found === undefined)
+    throw new DTypeError(`Cannot read ONNX model: element type ${code} is not one of ours; use ${Object.keys(ONNX_DTYPE).join(", ")}`);
   return found[0] as DType; // as: the keys of ONNX_DTYPE are DTypes
 }
 
@@ -201,7 +221,9 @@ function readInitializer(bytes: Uint8Array): OnnxInitializer {
   const name = readText(fields.find((f) => f.field === TENSOR.name)?.bytes ?? new Uint8Array(0));
   const raw = fields.find((f) => f.field === TENSOR.raw)?.bytes ?? new Uint8Array(0);
   if (raw.length !== sizeOf(shape) * DTYPE_BYTES[dtype])
-    throw new FormatError(`Cannot read initializer "${name}": ${formatType(dtype, shape)} has ${raw.length} bytes of data; the model is damaged`);
+    throw new FormatError(
+      `Cannot read initializer "${name}": ${formatType(dtype, shape)} has ${raw.length} bytes of data; the model is damaged`,
+    );
   return { name, dtype, shape, data: typed(dtype, raw) };
 }
 
@@ -230,7 +252,8 @@ function readInfo(bytes: Uint8Array): OnnxTensorInfo {
     for (const type of readFields(f.bytes))
       for (const t of readFields(type.bytes)) {
         if (t.field === TYPE.dtype) dtype = readDType(t.number);
-        if (t.field === TYPE.shape) shape = [...readFields(t.bytes)].map((dim) => [...readFields(dim.bytes)].find((v) => v.field === TYPE.dimValue)?.number ?? -1);
+        if (t.field === TYPE.shape)
+          shape = [...readFields(t.bytes)].map((dim) => [...readFields(dim.bytes)].find((v) => v.field === TYPE.dimValue)?.number ?? -1);
       }
   }
   return { name, dtype, shape };

@@ -111,7 +111,10 @@ export function* readFields(bytes: Uint8Array): Generator<WireField> {
     if (wire === VARINT) yield { field, number: readVarint(cursor), bytes: NO_BYTES };
     else if (wire === FIXED32) yield { field, number: readFloat(cursor), bytes: NO_BYTES };
     else if (wire === BYTES) yield { field, number: 0, bytes: take(cursor, readVarint(cursor)) };
-    else throw new FormatError(`Cannot read ONNX model: field ${field} at byte ${cursor.at} has wire type ${wire}; it is damaged or no ONNX model`);
+    else
+      throw new FormatError(
+        `Cannot read ONNX model: field ${field} at byte ${cursor.at} has wire type ${wire}; it is damaged or no ONNX model`,
+      );
   }
 }
 
@@ -154,7 +157,9 @@ function readFloat(cursor: Cursor): number {
 function take(cursor: Cursor, count: number): Uint8Array {
   const end = cursor.at + count;
   if (count < 0 || end > cursor.bytes.length)
-    throw new FormatError(`Cannot read ONNX model: it ends at byte ${cursor.bytes.length} inside a field of ${count} bytes; it is cut off or no ONNX model`);
+    throw new FormatError(
+      `Cannot read ONNX model: it ends at byte ${cursor.bytes.length} inside a field of ${count} bytes; it is cut off or no ONNX model`,
+    );
   const part = cursor.bytes.subarray(cursor.at, end);
   cursor.at = end;
   return part;

@@ -27,14 +27,11 @@ export function cut(graph: Graph): Stage[] {
   }
   const wanted = new Set(graph.outputs.map((o) => o.value.id));
   groups.forEach((g, at) => {
-    for (const n of g.nodes)
-      for (const v of n.inputs) if ((stageOf.get(v.id) ?? at) !== at) wanted.add(v.id);
+    for (const n of g.nodes) for (const v of n.inputs) if ((stageOf.get(v.id) ?? at) !== at) wanted.add(v.id);
   });
   return groups.map(({ region, nodes }) => {
     const own = new Set(nodes.flatMap((n) => n.outputs.map((v) => v.id)));
-    const inputs = new Map(
-      nodes.flatMap((n) => n.inputs.filter((v) => !own.has(v.id)).map((v) => [v.id, v] as const)),
-    );
+    const inputs = new Map(nodes.flatMap((n) => n.inputs.filter((v) => !own.has(v.id)).map((v) => [v.id, v] as const)));
     return {
       region,
       nodes,
@@ -62,24 +59,18 @@ const ALIGN = 64;
 export function planArena(stages: readonly Stage[], permanent: ReadonlySet<number>): ArenaPlan {
   const lives = new Map<number, { value: Value; first: number; last: number }>();
   stages.forEach((s, i) => {
-    for (const v of s.outputs)
-      if (!permanent.has(v.id)) lives.set(v.id, { value: v, first: i, last: i });
+    for (const v of s.outputs) if (!permanent.has(v.id)) lives.set(v.id, { value: v, first: i, last: i });
     for (const v of s.inputs) {
       const life = lives.get(v.id);
       if (life !== undefined) life.last = i;
     }
   });
-  const bytesOf = (v: Value): number =>
-    Math.ceil((sizeOf(v.shape) * DTYPE_BYTES[v.dtype]) / ALIGN) * ALIGN;
-  const order = [...lives.values()].sort(
-    (a, b) => bytesOf(b.value) - bytesOf(a.value) || a.first - b.first || a.value.id - b.value.id,
-  );
+  const bytesOf = (v: Value): number => Math.ceil((sizeOf(v.shape) * DTYPE_BYTES[v.dtype]) / ALIGN) * ALIGN;
+  const order = [...lives.values()].sort((a, b) => bytesOf(b.value) - bytesOf(a.value) || a.first - b.first || a.value.id - b.value.id);
   const placed: { first: number; last: number; offset: number; bytes: number; value: Value }[] = [];
   for (const life of order) {
     const bytes = bytesOf(life.value);
-    const rivals = placed
-      .filter((p) => p.first <= life.last && life.first <= p.last)
-      .sort((a, b) => a.offset - b.offset);
+    const rivals = placed.filter((p) => p.first <= life.last && life.first <= p.last).sort((a, b) => a.offset - b.offset);
     let offset = 0;
     for (const r of rivals) {
       if (offset + bytes <= r.offset) break;

@@ -57,7 +57,6 @@ export function recompute(graph: Graph, choose: (region: string) => boolean): Gr
     nodes.push({ ...node, inputs, outputs, region });
     return copies.get(key) ?? v;
   };
-  for (const n of graph.nodes)
-    nodes.push(withInputs(n, new Map(n.inputs.map((v) => [v.id, again(v, n.region)]))));
+  for (const n of graph.nodes) nodes.push(withInputs(n, new Map(n.inputs.map((v) => [v.id, again(v, n.region)]))));
   return { ...graph, nodes };
 }

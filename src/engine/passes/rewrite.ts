@@ -3,16 +3,10 @@ import type { Graph, Node, Value } from "../ir/index.ts";
 
 /** Renames the inputs of a node. */
 export function withInputs(node: Node, map: ReadonlyMap<number, Value>): Node {
-  return node.inputs.some((v) => map.has(v.id))
-    ? { ...node, inputs: node.inputs.map((v) => map.get(v.id) ?? v) }
-    : node;
+  return node.inputs.some((v) => map.has(v.id)) ? { ...node, inputs: node.inputs.map((v) => map.get(v.id) ?? v) } : node;
 }
 
-export function withOutputs(
-  graph: Graph,
-  nodes: readonly Node[],
-  map: ReadonlyMap<number, Value>,
-): Graph {
+export function withOutputs(graph: Graph, nodes: readonly Node[], map: ReadonlyMap<number, Value>): Graph {
   return {
     inputs: graph.inputs,
     nodes,
@@ -36,12 +30,6 @@ export function producers(graph: Graph): Map<number, Node> {
 
 /** A source of ids that the graph does not use. */
 export function freshIds(graph: Graph): (v: Value) => Value {
-  let next =
-    1 +
-    Math.max(
-      -1,
-      ...graph.inputs.map((i) => i.value.id),
-      ...graph.nodes.flatMap((n) => n.outputs.map((v) => v.id)),
-    );
+  let next = 1 + Math.max(-1, ...graph.inputs.map((i) => i.value.id), ...graph.nodes.flatMap((n) => n.outputs.map((v) => v.id)));
   return (v) => ({ ...v, id: next++ });
 }

@@ -16,11 +16,7 @@ export function prune(graph: Graph): Graph {
 }
 
 /** Renames the inputs of each node by what `keep` has put into the map so far, and drops nodes that `keep` refuses. */
-function rewriteEach(
-  nodes: readonly Node[],
-  map: ReadonlyMap<number, Value>,
-  keep: (node: Node) => boolean,
-): Node[] {
+function rewriteEach(nodes: readonly Node[], map: ReadonlyMap<number, Value>, keep: (node: Node) => boolean): Node[] {
   return nodes.flatMap((n) => {
     const renamed = withInputs(n, map);
     return keep(renamed) ? [renamed] : [];
@@ -48,9 +44,7 @@ function shareKey(node: Node): string | undefined {
     const data = v as Float32Array; // any typed array joins alike
     return data.length > 16 ? undefined : `${k}=${data.join(",")}`;
   });
-  return params.includes(undefined)
-    ? undefined
-    : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
+  return params.includes(undefined) ? undefined : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
 }
 
 /** Shares equal nodes of one region (never across regions: that would undo recomputation). */
@@ -84,12 +78,8 @@ function fusable(
   for (const i of [1, 0]) {
     const [p, plus] = [node.inputs[i], node.inputs[1 - i]];
     const product = p === undefined ? undefined : made.get(p.id);
-    if (p === undefined || plus === undefined || product === undefined || !isOp(product, "dot"))
-      continue;
-    const fits =
-      p.shape.length === 2 &&
-      plus.shape.length <= 2 &&
-      node.outputs[0]?.shape.join() === p.shape.join();
+    if (p === undefined || plus === undefined || product === undefined || !isOp(product, "dot")) continue;
+    const fits = p.shape.length === 2 && plus.shape.length <= 2 && node.outputs[0]?.shape.join() === p.shape.join();
     if (fits && uses.get(p.id) === 1 && product.region === node.region) return { product, plus };
   }
   return undefined;

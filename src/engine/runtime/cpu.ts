@@ -31,7 +31,9 @@ function givenOrNew(item: GraphInput | GraphOutput, given: ReadonlyMap<string, T
   const view = given?.get(item.name);
   if (view === undefined) return allocate(item.value);
   if (view.length !== sizeOf(item.value.shape))
-    throw new InternalError(`Cannot compile: "${item.name}" is ${formatType(item.value.dtype, item.value.shape)}, its buffer has ${view.length} values`);
+    throw new InternalError(
+      `Cannot compile: "${item.name}" is ${formatType(item.value.dtype, item.value.shape)}, its buffer has ${view.length} values`,
+    );
   return view;
 }
 
@@ -96,7 +98,10 @@ class CpuProgram implements Program {
   }
 
   /** Gives every value its memory: named inputs and outputs their own, the rest a place in the arena. */
-  #place(graph: Graph, { stages, env }: { readonly stages: readonly Stage[]; readonly env: OrtEnv }): { readonly tensors: { readonly read: Map<number, OrtTensor>; readonly written: Map<number, OrtTensor> }; readonly plan: number } {
+  #place(
+    graph: Graph,
+    { stages, env }: { readonly stages: readonly Stage[]; readonly env: OrtEnv },
+  ): { readonly tensors: { readonly read: Map<number, OrtTensor>; readonly written: Map<number, OrtTensor> }; readonly plan: number } {
     const [read, written] = [new Map<number, OrtTensor>(), new Map<number, OrtTensor>()];
     const tensor = (v: Value, data: TypedArray): OrtTensor => env.tensor(data, v.dtype, v.shape);
     for (const i of graph.inputs) read.set(i.value.id, tensor(i.value, this.inputs.get(i.name) ?? allocate(i.value)));
@@ -130,7 +135,9 @@ class CpuProgram implements Program {
 /** Stages that copy graph inputs that are also outputs. */
 function passThrough(graph: Graph, stages: readonly Stage[]): Stage[] {
   const made = new Set(stages.flatMap((s) => s.outputs.map((v) => v.id)));
-  return graph.outputs.filter((o) => !made.has(o.value.id)).map((o) => ({ region: "copy", nodes: [], inputs: [o.value], outputs: [o.value] }));
+  return graph.outputs
+    .filter((o) => !made.has(o.value.id))
+    .map((o) => ({ region: "copy", nodes: [], inputs: [o.value], outputs: [o.value] }));
 }
 
 class CpuDevice implements Device {

@@ -1,4 +1,12 @@
 /** @file The runtime room: devices that compile graphs. The only importer of native runtimes. */
 export { type CpuOptions, openCpu } from "./cpu.ts";
 export type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
-export { findOnnxRuntime, makeScoreBlock, type OnnxRuntimeLibrary, type OrtEnv, OrtError, type ScoreBlock, type ScoreBlockInput } from "./ort/index.ts";
+export {
+  findOnnxRuntime,
+  makeScoreBlock,
+  type OnnxRuntimeLibrary,
+  type OrtEnv,
+  OrtError,
+  type ScoreBlock,
+  type ScoreBlockInput,
+} from "./ort/index.ts";

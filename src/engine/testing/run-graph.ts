@@ -5,7 +5,10 @@ import { openCpu } from "../runtime/index.ts";
 import type { Builder } from "../trace/index.ts";
 
 /** Values by input name -> outputs by name. */
-export async function runGraph(builder: Builder, values: ReadonlyMap<string, HostTensor | ArrayLike<number>>): Promise<ReadonlyMap<string, Float32Array>> {
+export async function runGraph(
+  builder: Builder,
+  values: ReadonlyMap<string, HostTensor | ArrayLike<number>>,
+): Promise<ReadonlyMap<string, Float32Array>> {
   using device = openCpu({ threads: 2 });
   using program = device.compile(optimize(builder.graph()));
   for (const [name, view] of program.inputs) {

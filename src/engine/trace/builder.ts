@@ -1,6 +1,18 @@
 /** @file The graph under construction: tracing adds nodes here, in order, each marked with the current region. */
 import { InternalError, type DType, type Shape } from "../../core/index.ts";
-import { type Graph, type GraphInput, type GraphOutput, type InputKind, inferTypes, type Node, type OpName, type OpParams, type OutputKind, type Value, verifyGraph } from "../ir/index.ts";
+import {
+  type Graph,
+  type GraphInput,
+  type GraphOutput,
+  type InputKind,
+  inferTypes,
+  type Node,
+  type OpName,
+  type OpParams,
+  type OutputKind,
+  type Value,
+  verifyGraph,
+} from "../ir/index.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Collects nodes, inputs and outputs of one graph. */
@@ -18,7 +30,9 @@ export class Builder {
   /** Adds a node and gives its outputs; shapes and dtypes are inferred and checked here, at trace time. */
   node<K extends OpName>(op: K, inputs: readonly Tensor[], params: OpParams[K]): Tensor[] {
     for (const t of inputs) if (t.builder !== this) throw new InternalError(`Cannot ${op}: a tensor of another trace was given`);
-    const outputs = inferTypes(op, inputs, params).map((t) => Object.freeze({ id: this.#nextId++, dtype: t.dtype, shape: Object.freeze([...t.shape]) }));
+    const outputs = inferTypes(op, inputs, params).map((t) =>
+      Object.freeze({ id: this.#nextId++, dtype: t.dtype, shape: Object.freeze([...t.shape]) }),
+    );
     this.nodes.push(Object.freeze({ op, inputs: inputs.map((t) => t.value), outputs, params, region: this.#region }));
     return outputs.map((v) => new Tensor(this, v));
   }

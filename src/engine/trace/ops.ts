@@ -31,7 +31,9 @@ function pair(a: Operand, b: Operand): [Tensor, Tensor] {
   throw new TypeError("Cannot combine two numbers: one operand must be a tensor");
 }
 
-type Plain = { [K in OpName]: OpParams[K] extends Readonly<Record<never, never>> ? (keyof OpParams[K] extends never ? K : never) : never }[OpName];
+type Plain = {
+  [K in OpName]: OpParams[K] extends Readonly<Record<never, never>> ? (keyof OpParams[K] extends never ? K : never) : never;
+}[OpName];
 
 function unary(op: Plain): (x: Tensor) => Tensor {
   return (x) => x.builder.op(op, [x], NONE);
@@ -102,7 +104,10 @@ export function broadcast(x: Tensor, shape: Shape): Tensor {
 export function slice(x: Tensor, axis: number, range: readonly [start: number, limit: number]): Tensor {
   const [start, limit] = range;
   if (start === 0 && limit === x.shape[axis]) return x;
-  return x.builder.op("slice", [x], { starts: x.shape.map((_, i) => (i === axis ? start : 0)), limits: x.shape.map((d, i) => (i === axis ? limit : d)) });
+  return x.builder.op("slice", [x], {
+    starts: x.shape.map((_, i) => (i === axis ? start : 0)),
+    limits: x.shape.map((d, i) => (i === axis ? limit : d)),
+  });
 }
 
 /** Zeros around one axis. */

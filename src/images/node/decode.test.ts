@@ -21,7 +21,11 @@ afterAll(() => rm(folder, { recursive: true }));
 const bytesOf = (name: string): Uint8Array => Buffer.from(PIL_CASES[name]?.base64 ?? "", "base64");
 
 function gradient(width: number, height: number): RgbImage {
-  return makeImage(width, height, Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7) & 255));
+  return makeImage(
+    width,
+    height,
+    Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7) & 255),
+  );
 }
 
 /** The first pixel of a one-colour picture. */
@@ -38,15 +42,21 @@ test.each(Object.keys(PIL_CASES))('decodeImage() with "python" gives the bytes o
 
 test.each(["png", "webp", "tiff", "gif"] as const)("decodeImage() reads %s without loss, by content", async (format) => {
   const image = makeImage(3, 2, Uint8Array.from([255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 0, 0, 255, 255, 0, 0, 0]));
-  const file = await sharp(image.data, { raw: { width: 3, height: 2, channels: 3 } }).toFormat(format, { lossless: true, compression: "lzw" }).toBuffer();
+  const file = await sharp(image.data, { raw: { width: 3, height: 2, channels: 3 } })
+    .toFormat(format, { lossless: true, compression: "lzw" })
+    .toBuffer();
   for (const decode of ["python", "managed"] as const) expect((await decodeImage(file, { decode })).data).toEqual(image.data);
 });
 
 test("decodeImage() reads AVIF and SVG", async () => {
-  const avif = await sharp({ create: { width: 16, height: 16, channels: 3, background: "#ff8000" } }).avif({ lossless: true }).toBuffer();
+  const avif = await sharp({ create: { width: 16, height: 16, channels: 3, background: "#ff8000" } })
+    .avif({ lossless: true })
+    .toBuffer();
   const [r = 0, g = 0, b = 0] = await first(avif, {});
   expect(Math.max(Math.abs(r - 255), Math.abs(g - 128), Math.abs(b))).toBeLessThanOrEqual(3);
-  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="5" height="4"><rect x="0" y="0" width="2" height="4" fill="#f00"/></svg>');
+  const svg = Buffer.from(
+    '<svg xmlns="http://www.w3.org/2000/svg" width="5" height="4"><rect x="0" y="0" width="2" height="4" fill="#f00"/></svg>',
+  );
   const image = await decodeImage(svg, { alpha: "white" });
   expect([image.width, image.height]).toEqual([5, 4]);
   expect([...image.data.slice(0, 3), ...image.data.slice(12, 15)]).toEqual([255, 0, 0, 255, 255, 255]);
@@ -55,10 +65,15 @@ test("decodeImage() reads AVIF and SVG", async () => {
 test('decodeImage() with "managed" applies EXIF, scales 16 bits, puts the colour behind alpha', async () => {
   const turned = await decodeImage(bytesOf("exif.jpg"), { decode: "managed" });
   expect([turned.width, turned.height]).toEqual([24, 32]);
-  const grey16 = await sharp(new Uint16Array(4).fill(0x8080), { raw: { width: 2, height: 2, channels: 1 } }).toColourspace("grey16").png().toBuffer();
+  const grey16 = await sharp(new Uint16Array(4).fill(0x8080), { raw: { width: 2, height: 2, channels: 1 } })
+    .toColourspace("grey16")
+    .png()
+    .toBuffer();
   expect(await first(grey16, { decode: "managed" })).toEqual([128, 128, 128]);
   expect(await first(grey16, { decode: "python" })).toEqual([255, 255, 255]);
-  const clear = await sharp({ create: { width: 2, height: 2, channels: 4, background: { r: 10, g: 20, b: 30, alpha: 0 } } }).png().toBuffer();
+  const clear = await sharp({ create: { width: 2, height: 2, channels: 4, background: { r: 10, g: 20, b: 30, alpha: 0 } } })
+    .png()
+    .toBuffer();
   expect(await first(clear, { alpha: "white" })).toEqual([255, 255, 255]);
   expect(await first(clear, { alpha: "black" })).toEqual([0, 0, 0]);
   expect(await first(clear, { alpha: "drop" })).toEqual([10, 20, 30]);
@@ -66,7 +81,10 @@ test('decodeImage() with "managed" applies EXIF, scales 16 bits, puts the colour
 });
 
 test('decodeImage() with "managed" takes a profile to sRGB, with "python" ignores it', async () => {
-  const wide = await sharp({ create: { width: 2, height: 2, channels: 3, background: "#20c040" } }).withIccProfile("p3").png().toBuffer();
+  const wide = await sharp({ create: { width: 2, height: 2, channels: 3, background: "#20c040" } })
+    .withIccProfile("p3")
+    .png()
+    .toBuffer();
   const off = async (decode: "managed" | "python"): Promise<number> => {
     const [r = 0, g = 0, b = 0] = await first(wide, { decode });
     return Math.max(Math.abs(r - 32), Math.abs(g - 192), Math.abs(b - 64));
@@ -76,7 +94,10 @@ test('decodeImage() with "managed" takes a profile to sRGB, with "python" ignore
 });
 
 async function refusal(bytes: Uint8Array, maxPixels?: number): Promise<string> {
-  const error: unknown = await decodeImage(bytes, maxPixels === undefined ? { name: "my photo.jpg" } : { name: "my photo.jpg", maxPixels }).catch((e: unknown) => e);
+  const error: unknown = await decodeImage(
+    bytes,
+    maxPixels === undefined ? { name: "my photo.jpg" } : { name: "my photo.jpg", maxPixels },
+  ).catch((e: unknown) => e);
   expect(error).toBeInstanceOf(FormatError);
   return error instanceof FormatError ? `${error.file}: ${error.message}` : "";
 }
@@ -112,7 +133,12 @@ test("decodeImage() of a mislabelled file goes by content, and 1x1 works", async
 
 test("decodeImage() of a damaged file gives a picture or a FormatError, never another error", async () => {
   const files = await Promise.all([encodeJpeg(gradient(20, 16)), encodePng(gradient(20, 16)), sharp(bytesOf("a.webp")).webp().toBuffer()]);
-  const change = fc.record({ file: fc.constantFrom(...files), at: fc.double({ min: 0, max: 0.999, noNaN: true }), to: fc.nat(255), cut: fc.double({ min: 0.3, max: 1, noNaN: true }) });
+  const change = fc.record({
+    file: fc.constantFrom(...files),
+    at: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    to: fc.nat(255),
+    cut: fc.double({ min: 0.3, max: 1, noNaN: true }),
+  });
   await fc.assert(
     fc.asyncProperty(change, async ({ file, at, to, cut }) => {
       const bytes = Uint8Array.from(file.subarray(0, Math.floor(file.length * cut)));
@@ -147,7 +173,10 @@ test("readJpegHeader() never fails on any bytes and knows what a JPEG holds", ()
 test("encodePng() keeps every byte, renderSvg() draws on a white square, both refuse bad input", async () => {
   const image = gradient(7, 5);
   expect((await decodeImage(await encodePng(image))).data).toEqual(image.data);
-  const drawn = await renderSvg(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 20"><rect width="10" height="20" fill="blue"/></svg>'), 16);
+  const drawn = await renderSvg(
+    Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 20"><rect width="10" height="20" fill="blue"/></svg>'),
+    16,
+  );
   expect([drawn.width, drawn.height, drawn.data.length]).toEqual([16, 16, 768]);
   expect([...drawn.data.slice(0, 3), ...drawn.data.slice(24, 27)]).toEqual([255, 255, 255, 0, 0, 255]);
   await expect(renderSvg(Buffer.from("<svg"), 16)).rejects.toThrow(FormatError);

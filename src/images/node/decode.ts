@@ -62,7 +62,9 @@ export async function readImageBytes({ path, offset, bytes }: Omit<ImageRef, "sa
     const buffer = Buffer.allocUnsafeSlow(Math.max(0, want));
     const { bytesRead } = await file.read(buffer, 0, buffer.length, from);
     if (bytesRead === buffer.length) return buffer;
-    throw new FormatError(`Cannot read image "${path}": ${bytesRead} of ${want} bytes at ${from} are there; copy the file again`, { file: path });
+    throw new FormatError(`Cannot read image "${path}": ${bytesRead} of ${want} bytes at ${from} are there; copy the file again`, {
+      file: path,
+    });
   } catch (cause) {
     if (cause instanceof FormatError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -76,7 +78,8 @@ function broken(name: string, rest: string, cause?: unknown): FormatError {
 
 function reasonOf(cause: unknown): string {
   const message = (cause instanceof Error ? cause.message : String(cause)).replaceAll("\n", " ").trim();
-  if (/unsupported image format/i.test(message)) return "its content is no JPEG, PNG, WebP, GIF, AVIF, TIFF or SVG; remove it from the data";
+  if (/unsupported image format/i.test(message))
+    return "its content is no JPEG, PNG, WebP, GIF, AVIF, TIFF or SVG; remove it from the data";
   if (/pixel limit/i.test(message)) return "it has more pixels than allowed; make it smaller or raise maxPixels";
   if (/premature end|truncat|unexpected end|not enough|read error|Read gave|incomplete/i.test(message))
     return `the data ends early (${message}); copy the file again or remove it`;
@@ -133,8 +136,7 @@ async function toRgb(picture: Sharp): Promise<RgbImage> {
   if (channels === 3) return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
   const rgb = new Uint8Array(width * height * 3);
   const colours = channels < 3 ? 1 : 3;
-  for (let i = 0; i < width * height; i++)
-    for (let c = 0; c < 3; c++) rgb[i * 3 + c] = data[i * channels + (colours === 1 ? 0 : c)]!; // sharp gives width * height * channels values
+  for (let i = 0; i < width * height; i++) for (let c = 0; c < 3; c++) rgb[i * 3 + c] = data[i * channels + (colours === 1 ? 0 : c)]!; // sharp gives width * height * channels values
   return { width, height, data: rgb };
 }
 

@@ -32,7 +32,9 @@ export function openEvalPool(options: EvalPoolOptions): EvalPool {
   const { threads, decode, alpha, mean = IMAGENET_MEAN, std = IMAGENET_STD, maxPixels = DEFAULT_MAX_PIXELS, ...crop } = options;
   const { imageSizePx, cropRatio = 1 } = crop;
   if (!Number.isInteger(imageSizePx) || imageSizePx < 1)
-    throw new ConfigError(`Cannot load images: imageSizePx is ${imageSizePx}; give a whole number of at least 1`, { keyPath: "imageSizePx" });
+    throw new ConfigError(`Cannot load images: imageSizePx is ${imageSizePx}; give a whole number of at least 1`, {
+      keyPath: "imageSizePx",
+    });
   if (!(cropRatio > 0 && cropRatio <= 1))
     throw new ConfigError(`Cannot load images: cropRatio is ${cropRatio}; give a number above 0 and at most 1`, { keyPath: "cropRatio" });
   const workers = new WorkerPool(threads, { decode, alpha, maxPixels, cacheBytes: 0, render: { kind: "eval", crop, mean, std } });

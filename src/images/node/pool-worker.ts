@@ -54,7 +54,10 @@ function render(image: RgbImage, item: Item, target: BatchTarget): void {
   else renderEval(image, { item, target, config: setup.render });
 }
 
-function renderCrops(image: RgbImage, { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: CropSetup }): void {
+function renderCrops(
+  image: RgbImage,
+  { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: CropSetup },
+): void {
   const { seed, crops, augment } = config;
   const sizes = cropSizes(crops);
   for (let view = 0; view < sizes.views; view++) {
@@ -65,7 +68,10 @@ function renderCrops(image: RgbImage, { item, target, config }: { readonly item:
   }
 }
 
-function renderEval(image: RgbImage, { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: EvalSetup }): void {
+function renderEval(
+  image: RgbImage,
+  { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: EvalSetup },
+): void {
   const { crop, mean, std } = config;
   const offset = item.slot * 3 * crop.imageSizePx ** 2;
   normaliseInto(evalCrop(image, crop), target.first, { mean, std, offset });

@@ -13,11 +13,22 @@ import { openEvalPool } from "./eval-pool.ts";
 import { openCropPool, type CropPool, type CropPoolOptions } from "./pool.ts";
 import type { ImageRef } from "./decode.ts";
 
-const CROPS: CropsConfig = { globalSizePx: 12, localSizePx: 6, localCount: 3, globalScaleRange: [0.4, 1], localScaleRange: [0.05, 0.4], interpolation: "bicubic" };
+const CROPS: CropsConfig = {
+  globalSizePx: 12,
+  localSizePx: 6,
+  localCount: 3,
+  globalScaleRange: [0.4, 1],
+  localScaleRange: [0.05, 0.4],
+  interpolation: "bicubic",
+};
 const OPTIONS: CropPoolOptions = { threads: 1, seed: 7, crops: CROPS, augment: DINO_AUGMENT, decode: "managed", alpha: "white" };
 
 function picture(n: number): RgbImage {
-  return makeImage(20 + n, 16, Uint8Array.from({ length: (20 + n) * 48 }, (_, i) => Math.imul(i + 1, 77 + n) & 255));
+  return makeImage(
+    20 + n,
+    16,
+    Uint8Array.from({ length: (20 + n) * 48 }, (_, i) => Math.imul(i + 1, 77 + n) & 255),
+  );
 }
 
 let folder = "";
@@ -51,7 +62,13 @@ test("CropPool.crop() gives the crops that drawView() and renderView() give, cro
     for (let view = 0; view < 5; view++) {
       const image = picture(n);
       const size = view < 2 ? 432 : 108;
-      const plan = drawView(new Rng(7, viewPath(2, n, view)), { width: image.width, height: image.height, view, crops: CROPS, augment: DINO_AUGMENT });
+      const plan = drawView(new Rng(7, viewPath(2, n, view)), {
+        width: image.width,
+        height: image.height,
+        view,
+        crops: CROPS,
+        augment: DINO_AUGMENT,
+      });
       const wanted = new Float32Array(size);
       renderView(image, plan, wanted);
       const row = (view < 2 ? view : view - 2) * 5 + n;
@@ -85,7 +102,10 @@ test("CropPool.crop() replaces broken pictures, as often as needed, and reports 
     asked.push(failed.sampleId);
     return failed === gone || failed.sampleId === 8 ? refs[1] : gone;
   };
-  const [batch, plain] = await withPool({ threads: 2 }, async (pool) => [await pool.crop([refs[0]!, broken, refs[2]!], 0, replace), await pool.crop(refs.slice(0, 3), 0)]);
+  const [batch, plain] = await withPool({ threads: 2 }, async (pool) => [
+    await pool.crop([refs[0]!, broken, refs[2]!], 0, replace),
+    await pool.crop(refs.slice(0, 3), 0),
+  ]);
   expect(asked).toEqual([9, 8]);
   expect(batch.failed.map((f) => f.path)).toEqual([broken.path, gone.path]);
   expect(batch.failed[0]?.reason).toMatch(/Cannot decode image .*broken\.jpg": its content is no JPEG/);
@@ -116,8 +136,14 @@ test("EvalPool.load() keeps the order, equals evalCrop(), and lists broken pictu
   const crop = { imageSizePx: 8, resize: "short-side", cropRatio: 0.8 } as const;
   await using pool = openEvalPool({ ...crop, threads: 2, decode: "python", alpha: "drop" });
   const { images, failed } = await pool.load([refs[4]!, refs[0]!, broken, refs[3]!]);
-  for (const [row, n] of [[0, 4], [1, 0], [3, 3]] as const)
-    expect(images.slice(row * 192, row * 192 + 192)).toEqual(normalise(evalCrop(picture(n), crop), { mean: IMAGENET_MEAN, std: IMAGENET_STD }));
+  for (const [row, n] of [
+    [0, 4],
+    [1, 0],
+    [3, 3],
+  ] as const)
+    expect(images.slice(row * 192, row * 192 + 192)).toEqual(
+      normalise(evalCrop(picture(n), crop), { mean: IMAGENET_MEAN, std: IMAGENET_STD }),
+    );
   expect(new Set(images.slice(384, 576))).toEqual(new Set([0]));
   expect(failed.map(({ index, path }) => ({ index, path }))).toEqual([{ index: 2, path: broken.path }]);
   expect(() => openEvalPool({ ...crop, cropRatio: 2, threads: 1, decode: "python", alpha: "drop" })).toThrow(/cropRatio is 2/);

@@ -103,5 +103,7 @@ function checkCrops(crops: CropsConfig): void {
     if (!Number.isInteger(crops[key]) || crops[key] < 1)
       throw new ConfigError(`Cannot make crops: ${key} is ${crops[key]}; give a whole number of at least 1`, { keyPath: `crops.${key}` });
   if (!Number.isInteger(crops.localCount) || crops.localCount < 0)
-    throw new ConfigError(`Cannot make crops: localCount is ${crops.localCount}; give a whole number of at least 0`, { keyPath: "crops.localCount" });
+    throw new ConfigError(`Cannot make crops: localCount is ${crops.localCount}; give a whole number of at least 0`, {
+      keyPath: "crops.localCount",
+    });
 }

@@ -41,7 +41,9 @@ export class WorkerPool {
     const seat: Seat = { worker, waiting: [], inFlight: 0 };
     worker.unref(); // an idle pool keeps no process alive
     worker.on("message", (done: ChunkDone) => this.#finish(seat, done));
-    worker.on("error", (cause) => this.#fail(new InternalError(`Cannot go on: an image worker stopped (${String(cause)}); report this`, { cause })));
+    worker.on("error", (cause) =>
+      this.#fail(new InternalError(`Cannot go on: an image worker stopped (${String(cause)}); report this`, { cause })),
+    );
     worker.on("exit", (code) => this.#fail(new InternalError(`Cannot go on: an image worker left with code ${code}; report this`)));
     return seat;
   }
@@ -80,7 +82,8 @@ export class WorkerPool {
   }
 
   #finish(seat: Seat, { id, failed, fatal }: ChunkDone): void {
-    if (fatal !== undefined) return this.#fail(fatal.name === "PlatformError" ? new PlatformError(fatal.message) : new InternalError(fatal.message));
+    if (fatal !== undefined)
+      return this.#fail(fatal.name === "PlatformError" ? new PlatformError(fatal.message) : new InternalError(fatal.message));
     seat.inFlight--;
     this.#feed(seat);
     const job = this.#jobs.get(id);

@@ -23,9 +23,14 @@ export function loadTransforms(name: string): GoldenFile {
       const { shape, data } = goldenTensor(golden, key);
       const [h = 0, w = 0, c = 1] = shape;
       const at = (i: number): number => Number(data[c === 3 ? i : Math.floor(i / 3)] ?? 0);
-      return makeImage(w, h, Uint8Array.from({ length: w * h * 3 }, (_, i) => at(i)));
+      return makeImage(
+        w,
+        h,
+        Uint8Array.from({ length: w * h * 3 }, (_, i) => at(i)),
+      );
     },
-    floats: (key) => Float32Array.from({ length: goldenTensor(golden, key).data.length }, (_, i) => Number(goldenTensor(golden, key).data[i])),
+    floats: (key) =>
+      Float32Array.from({ length: goldenTensor(golden, key).data.length }, (_, i) => Number(goldenTensor(golden, key).data[i])),
   };
 }
 

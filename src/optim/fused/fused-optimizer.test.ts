@@ -36,7 +36,10 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((o) => o[Symbol.asyncDispose]()));
 });
 
-function open(options: { readonly config: OptimizerConfig; readonly layout?: Layout } & Partial<FusedOptions>): { readonly optimizer: FusedOptimizer; readonly flat: Flat } {
+function open(options: { readonly config: OptimizerConfig; readonly layout?: Layout } & Partial<FusedOptions>): {
+  readonly optimizer: FusedOptimizer;
+  readonly flat: Flat;
+} {
   const { layout = LAYOUT, groups = GROUPS, threads = 1 } = options;
   const { flat, memory } = allocShared(layout, KINDS);
   const optimizer = openFusedOptimizer({ ...flat, memory, layout, groups, threads, ...options });
@@ -62,7 +65,10 @@ function bitsOf(flat: Flat): Uint32Array[] {
 }
 
 /** Five steps with new gradients each; returns everything that must be equal. */
-async function fiveSteps(options: { readonly config: OptimizerConfig } & Partial<FusedOptions>, step: FusedStepOptions = STEP): Promise<Uint32Array[]> {
+async function fiveSteps(
+  options: { readonly config: OptimizerConfig } & Partial<FusedOptions>,
+  step: FusedStepOptions = STEP,
+): Promise<Uint32Array[]> {
   const { optimizer, flat } = open(options);
   fillStart(flat);
   for (let i = 0; i < 5; i++) {
@@ -79,14 +85,25 @@ const CONFIGS: readonly (readonly [name: string, config: OptimizerConfig])[] = [
 ];
 
 describe.each(CONFIGS)("openFusedOptimizer() with %s", (_, config) => {
-  const clips: readonly Clip[] = [{ kind: "none" }, { kind: "per-parameter", norm: 3 }, { kind: "global", norm: 3 }, { kind: "per-module", norm: 3 }];
+  const clips: readonly Clip[] = [
+    { kind: "none" },
+    { kind: "per-parameter", norm: 3 },
+    { kind: "global", norm: 3 },
+    { kind: "per-module", norm: 3 },
+  ];
 
   test.each(clips)("equals the float64 reference under clip $kind, with a parameter frozen at first", async (clip) => {
     const { optimizer, flat } = open({ config, threads: 2 });
     fillStart(flat);
     const of = (kind: keyof Flat, name: string): Float64Array => Float64Array.from(flat[kind].view(name));
     const reference = LAYOUT.entries.map(({ name, shape, index }): ReferenceParam => {
-      const arrays = { param: of("params", name), grad: of("grads", name), mean: of("mean", name), square: of("square", name), teacher: of("teacher", name) };
+      const arrays = {
+        param: of("params", name),
+        grad: of("grads", name),
+        mean: of("mean", name),
+        square: of("square", name),
+        teacher: of("teacher", name),
+      };
       return { name, shape, group: GROUPS[index]!, t: 0, ...arrays }; // one group a parameter
     });
     for (let i = 0; i < 3; i++) {
@@ -163,7 +180,11 @@ describe.each(CONFIGS)("openFusedOptimizer() with %s", (_, config) => {
     expect(gradNorms.get(frozen)).toBe(0);
     expect(flat.params.view(frozen)).toEqual(before);
     expect(flat.mean.view(frozen).every((x) => x === 0)).toBe(true);
-    expectNear(flat.teacher.view(frozen), teacher.map((t, i) => 0.99 * t + 0.01 * (before[i] ?? NaN)), "teacher");
+    expectNear(
+      flat.teacher.view(frozen),
+      teacher.map((t, i) => 0.99 * t + 0.01 * (before[i] ?? NaN)),
+      "teacher",
+    );
   });
 });
 
@@ -172,7 +193,9 @@ describe.skipIf(!hasGolden)("openFusedOptimizer() golden", () => {
     const { config: schedule } = goldenJson<OptimizerGolden>(name);
     const tensors = goldenTensors(name);
     const get = (key: string): Float32Array => tensors.get(key)?.data ?? new Float32Array();
-    const layout = makeLayout([...tensors].filter(([key]) => key.startsWith("w.")).map(([key, { shape }]) => ({ name: key.slice(2), shape })));
+    const layout = makeLayout(
+      [...tensors].filter(([key]) => key.startsWith("w.")).map(([key, { shape }]) => ({ name: key.slice(2), shape })),
+    );
     const groups = layout.entries.map((entry) => ({ weightDecay: isDecayed(entry), lrScale: 1, frozen: false, module: "" }));
     const { optimizer, flat } = open({ config, layout, groups });
     for (const [key, view] of flat.params.views()) view.set(get(`w.${key}`));
@@ -187,11 +210,22 @@ describe.skipIf(!hasGolden)("openFusedOptimizer() golden", () => {
 describe("openFusedOptimizer() contract", () => {
   test("steps without a teacher and takes gradients from the buffer named", async () => {
     const { flat, memory } = allocShared(LAYOUT, ["params", "ping", "pong", "mean"]);
-    await using optimizer = openFusedOptimizer({ config: SGD_DEFAULTS, layout: LAYOUT, groups: GROUPS, params: flat.params, grads: [flat.ping, flat.pong], mean: flat.mean, memory, threads: 1 });
+    await using optimizer = openFusedOptimizer({
+      config: SGD_DEFAULTS,
+      layout: LAYOUT,
+      groups: GROUPS,
+      params: flat.params,
+      grads: [flat.ping, flat.pong],
+      mean: flat.mean,
+      memory,
+      threads: 1,
+    });
     flat.pong.view("backbone.token").fill(1);
     await optimizer.step({ lr: 0.5, weightDecay: 0, clip: { kind: "none" }, gradsIndex: 1 });
     expect([...flat.params.view("backbone.token")]).toEqual(Array(5).fill(-0.25)); // lrScale 0.5
-    await expect(optimizer.step({ lr: 0.5, weightDecay: 0, clip: { kind: "none" }, gradsIndex: 2 })).rejects.toThrow("there is no gradient buffer 2");
+    await expect(optimizer.step({ lr: 0.5, weightDecay: 0, clip: { kind: "none" }, gradsIndex: 2 })).rejects.toThrow(
+      "there is no gradient buffer 2",
+    );
   });
 
   test("runs the JavaScript kernel on plain shared buffers and refuses WebAssembly there", async () => {
@@ -219,7 +253,9 @@ describe("openFusedOptimizer() contract", () => {
   test("refuses wrong numbers, unknown names, two steps at once and a closed optimizer", async () => {
     const { optimizer } = open({ config: ADAMW_DEFAULTS });
     await expect(optimizer.step({ ...STEP, lr: NaN })).rejects.toThrow("Cannot step: lr is NaN; give a finite number of 0 or more");
-    await expect(optimizer.step({ lr: 1, weightDecay: 0, clip: { kind: "none" } })).rejects.toThrow("there is a teacher and no emaMomentum");
+    await expect(optimizer.step({ lr: 1, weightDecay: 0, clip: { kind: "none" } })).rejects.toThrow(
+      "there is a teacher and no emaMomentum",
+    );
     await expect(optimizer.step({ ...STEP, frozenNow: new Set(["backbone.tokens"]) })).rejects.toThrow('did you mean "backbone.token"?');
     const running = optimizer.step(STEP);
     await expect(optimizer.step(STEP)).rejects.toThrow("the step before has not ended");

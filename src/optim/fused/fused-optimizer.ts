@@ -70,7 +70,9 @@ function chooseWasm(options: FusedOptions, flats: readonly FlatParams[]): WasmPa
   const module = memory !== undefined && flats.every(({ data }) => data.buffer === memory.buffer) ? compileOptimizerModule() : undefined;
   if (memory !== undefined && module !== undefined) return { module, memory };
   if (kernel === "auto") return undefined;
-  throw new InternalError('Cannot use the WebAssembly kernel: the buffers are not in one WebAssembly memory; use allocShared() or kernel "auto"');
+  throw new InternalError(
+    'Cannot use the WebAssembly kernel: the buffers are not in one WebAssembly memory; use allocShared() or kernel "auto"',
+  );
 }
 
 function checkOptions(options: FusedOptions, flats: readonly FlatParams[]): void {
@@ -79,7 +81,9 @@ function checkOptions(options: FusedOptions, flats: readonly FlatParams[]): void
     throw new InternalError(`Cannot open the optimizer: ${groups.length} groups for ${layout.entries.length} parameters; give one each`);
   if (layout.entries.length === 0) throw new InternalError("Cannot open the optimizer: there are no parameters; give at least one");
   if (flats.some(({ data }) => data.length !== layout.length))
-    throw new InternalError(`Cannot open the optimizer: a buffer has another length than the layout's ${layout.length} floats; allocate it by this layout`);
+    throw new InternalError(
+      `Cannot open the optimizer: a buffer has another length than the layout's ${layout.length} floats; allocate it by this layout`,
+    );
   if (config.kind === "adamw" && options.square === undefined)
     throw new InternalError("Cannot open AdamW: there is no buffer of squares; pass `square`");
   if (!(config.kind !== "adamw" || config.eps > 0)) throw new RangeError("Cannot open AdamW: eps is not above 0; give for example 1e-8");
@@ -122,7 +126,11 @@ interface Internals {
 }
 
 /** Adds up the chunks of every parameter, in chunk order. */
-function sumByParam(chunks: readonly Chunk[], sums: Float64Array, options: { readonly perChunk: number; readonly which: number; readonly n: number }): Float64Array {
+function sumByParam(
+  chunks: readonly Chunk[],
+  sums: Float64Array,
+  options: { readonly perChunk: number; readonly which: number; readonly n: number },
+): Float64Array {
   const { perChunk, which, n } = options;
   const byParam = new Float64Array(n);
   for (const [i, { param }] of chunks.entries()) byParam[param]! += sums[i * perChunk + which]!; // param < n, i < chunks.length
@@ -199,7 +207,11 @@ class ThreadedOptimizer implements FusedOptimizer {
   #setScalars(options: FusedStepOptions, squares: Float64Array): void {
     const { config, layout, groups } = this.#options;
     const { modes, scalars } = this.#setup.tables;
-    const clips = clipCoefficients(options.clip, squares, groups.map(({ module }) => module));
+    const clips = clipCoefficients(
+      options.clip,
+      squares,
+      groups.map(({ module }) => module),
+    );
     const lars = config.kind === "lars" ? { paramParam: this.#sums(1), gradParam: this.#sums(2) } : undefined;
     for (const { index, shape } of layout.entries) {
       if (modes[index] !== MODE.update) continue;

@@ -58,10 +58,12 @@ function updateTeacher(teacher: SharedFloats, param: SharedFloats, options: Span
 export function makeJsKernel(kind: UpdateKind, buffers: KernelBuffers): Kernel {
   const { param, square = param, teacher = param } = buffers;
   const all = { ...buffers, square, teacher };
-  if (kind === "adamw" && buffers.square === undefined) throw new InternalError("Cannot make the AdamW kernel: there is no buffer of squares; pass one");
+  if (kind === "adamw" && buffers.square === undefined)
+    throw new InternalError("Cannot make the AdamW kernel: there is no buffer of squares; pass one");
   return {
     dot: (a, b, span) => dot(buffers[a], buffers[b], span),
-    update: kind === "adamw" ? (span, scalars) => updateAdamW(all, span, scalars) : (span, scalars) => updateMomentum(buffers, span, scalars),
+    update:
+      kind === "adamw" ? (span, scalars) => updateAdamW(all, span, scalars) : (span, scalars) => updateMomentum(buffers, span, scalars),
     ema: (span, rest) => updateTeacher(teacher, param, { ...span, rest: f32(rest) }),
   };
 }

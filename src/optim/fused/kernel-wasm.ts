@@ -25,7 +25,8 @@ function exported(exports: Readonly<Record<string, WasmFunction>>, name: string)
 }
 
 export function makeWasmKernel(kind: UpdateKind, buffers: KernelBuffers, { module, memory }: WasmParts): Kernel {
-  if (webAssembly === undefined) throw new PlatformError("Cannot run the WebAssembly kernel: this host has no WebAssembly; use the JavaScript kernel");
+  if (webAssembly === undefined)
+    throw new PlatformError("Cannot run the WebAssembly kernel: this host has no WebAssembly; use the JavaScript kernel");
   const { exports } = new webAssembly.Instance(module, { env: { memory } });
   const [dot, update, ema] = [exported(exports, "dot"), exported(exports, kind), exported(exports, "ema")];
   const { param, grad, mean, square, teacher = param } = buffers;

@@ -19,7 +19,10 @@ const LAYOUT = makeLayout([{ name: "x", shape: [N] }]);
 const ADAMW_SCALARS = Float32Array.of(0.7, 0.99, 0.02, 1.5, 0.1, 0.999, 0.001, 1e-8);
 const MOMENTUM_SCALARS = Float32Array.of(0.7, 0.1, 0.3, 0.02, 0.9);
 
-function makeKernel(name: "js" | "wasm", kind: UpdateKind): { readonly kernel: Kernel; readonly data: Readonly<Record<"param" | "grad" | "mean" | "square" | "teacher", SharedFloats>> } {
+function makeKernel(
+  name: "js" | "wasm",
+  kind: UpdateKind,
+): { readonly kernel: Kernel; readonly data: Readonly<Record<"param" | "grad" | "mean" | "square" | "teacher", SharedFloats>> } {
   const { flat, memory } = allocShared(LAYOUT, ["param", "grad", "mean", "square", "teacher"]);
   for (const [kindName, { data }] of Object.entries(flat)) {
     const rng = new Rng(3, kindName);
@@ -28,7 +31,8 @@ function makeKernel(name: "js" | "wasm", kind: UpdateKind): { readonly kernel: K
   const data = { param: flat.param.data, grad: flat.grad.data, mean: flat.mean.data, square: flat.square.data, teacher: flat.teacher.data };
   if (name === "js") return { kernel: makeJsKernel(kind, data), data };
   const module = compileOptimizerModule();
-  if (module === undefined || memory === undefined) throw new InternalError("Cannot test the WebAssembly kernel: Node has no SIMD; use another Node");
+  if (module === undefined || memory === undefined)
+    throw new InternalError("Cannot test the WebAssembly kernel: Node has no SIMD; use another Node");
   return { kernel: makeWasmKernel(kind, data, { module, memory }), data };
 }
 
@@ -62,7 +66,9 @@ describe.each(["js", "wasm"] as const)("the %s kernel", (name) => {
     const { kernel, data } = makeKernel(name, "adamw");
     data.teacher[20] = data.param[20] ?? 0;
     const rest = Math.fround(0.004);
-    const expected = Array.from(data.teacher, (teacher, i) => (inSpan(i) ? ema(F32_OPS, { teacher, param: data.param[i] ?? 0 }, rest) : teacher));
+    const expected = Array.from(data.teacher, (teacher, i) =>
+      inSpan(i) ? ema(F32_OPS, { teacher, param: data.param[i] ?? 0 }, rest) : teacher,
+    );
     kernel.ema(SPAN, 0.004);
     expect([...data.teacher]).toEqual(expected);
     expect(data.teacher[20]).toBe(data.param[20]);

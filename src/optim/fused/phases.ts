@@ -51,7 +51,11 @@ function sumChunk(kernel: Kernel, setup: JobSetup, index: number): void {
   tables.sums[at + 2] = kernel.dot("grad", "param", chunk);
 }
 
-function applyChunk(kernel: Kernel, chunk: Chunk, options: { readonly update: boolean; readonly scalars: Float32Array; readonly emaRest?: number | undefined }): void {
+function applyChunk(
+  kernel: Kernel,
+  chunk: Chunk,
+  options: { readonly update: boolean; readonly scalars: Float32Array; readonly emaRest?: number | undefined },
+): void {
   if (options.update) kernel.update(chunk, options.scalars);
   if (options.emaRest !== undefined) kernel.ema(chunk, options.emaRest);
 }
@@ -62,7 +66,9 @@ export function makePhaseRunner(setup: JobSetup, scalarsPerParam: number): (requ
   const kernels = setup.grads.map((grad) =>
     wasm === undefined ? makeJsKernel(kind, { ...buffers, grad }) : makeWasmKernel(kind, { ...buffers, grad }, wasm),
   );
-  const scalarsOf = Array.from(tables.modes, (_, p) => tables.scalars.subarray(p * SCALARS_PER_PARAM, p * SCALARS_PER_PARAM + scalarsPerParam));
+  const scalarsOf = Array.from(tables.modes, (_, p) =>
+    tables.scalars.subarray(p * SCALARS_PER_PARAM, p * SCALARS_PER_PARAM + scalarsPerParam),
+  );
   return ({ phase, gradsIndex, emaRest }) => {
     const kernel = kernels[gradsIndex]!; // checked by the owner
     for (let i = Atomics.add(tables.next, 0, 1); i < chunks.length; i = Atomics.add(tables.next, 0, 1)) {

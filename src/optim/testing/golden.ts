@@ -24,10 +24,18 @@ export function goldenTensors(name: string): Map<string, { readonly shape: reado
   const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerBytes)) as Header; // the safetensors header, written by the reference
   const tensors = Object.entries(header).filter(([key]) => key !== "__metadata__");
   return new Map(
-    tensors.map(([key, { shape, data_offsets: [from, to] }]) => {
-      const copy = Uint8Array.from(bytes.subarray(8 + headerBytes + from, 8 + headerBytes + to));
-      return [key, { shape, data: new Float32Array(copy.buffer) }];
-    }),
+    tensors.map(
+      ([
+        key,
+        {
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => {
+        const copy = Uint8Array.from(bytes.subarray(8 + headerBytes + from, 8 + headerBytes + to));
+        return [key, { shape, data: new Float32Array(copy.buffer) }];
+      },
+    ),
   );
 }
 

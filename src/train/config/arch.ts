@@ -19,12 +19,7 @@ const SIZES: { readonly [K in ArchSizeName]: ArchSize } = {
 
 const SHORT = { t: "tiny", s: "small", b: "base" } as const;
 /** DINO's published ViTs. */
-export const PUBLISHED: readonly string[] = [
-  "dino_vits16",
-  "dino_vits8",
-  "dino_vitb16",
-  "dino_vitb8",
-];
+export const PUBLISHED: readonly string[] = ["dino_vits16", "dino_vits8", "dino_vitb16", "dino_vitb8"];
 const EXAMPLES = [
   "vit",
   ...PUBLISHED,
@@ -43,15 +38,12 @@ function isSize(name: string): name is ArchSizeName {
 }
 
 /** What a preset name says: its size and patch (`vit_small_patch16`, `dino_vits16`), or undefined for `vit` (free sizes). Throws ConfigError. */
-export function parseArch(
-  arch: string,
-): { readonly size: ArchSizeName; readonly patchSizePx: number } | undefined {
+export function parseArch(arch: string): { readonly size: ArchSizeName; readonly patchSizePx: number } | undefined {
   if (arch === "vit") return undefined;
   const long = /^vit_([a-z]+)_patch(\d{1,3})(?:_224)?$/.exec(arch);
   const short = /^dino_vit([tsb])(\d{1,3})$/.exec(arch);
   const letter = short?.[1];
-  const size =
-    letter === "t" || letter === "s" || letter === "b" ? SHORT[letter] : (long?.[1] ?? "");
+  const size = letter === "t" || letter === "s" || letter === "b" ? SHORT[letter] : (long?.[1] ?? "");
   const patchSizePx = Number(long?.[2] ?? short?.[2] ?? 0);
   if (!isSize(size) || patchSizePx < 1)
     throw new ConfigError(

@@ -30,10 +30,7 @@ export function makeChooser<Section extends object>(
   options: { readonly section: string; readonly reasons: Record<string, string> },
 ): Chooser<Section> {
   const { section, reasons } = options;
-  const choose = <K extends keyof Section & string>(
-    key: K,
-    rule: () => Because<Section[K]>,
-  ): Section[K] => {
+  const choose = <K extends keyof Section & string>(key: K, rule: () => Because<Section[K]>): Section[K] => {
     const own = user?.[key];
     const settled = own === undefined ? rule() : because(own, SET_BY_YOU);
     reasons[`${section}.${key}`] = settled.reason;

@@ -19,13 +19,7 @@ export { CONFIG_KEYS, parseTrainConfig, parseUserConfig } from "./schema.ts";
 export { loadConfigFile, mergeConfigs, parseSet, setKey } from "./sources.ts";
 export { flatten, formatConfig, planSteps, resolveConfig } from "./resolve.ts";
 export type { StepPlan } from "./resolve.ts";
-export {
-  assertFitsMemory,
-  backboneParameters,
-  estimateCheckpointBytes,
-  estimateMemory,
-  headParameters,
-} from "./memory.ts";
+export { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimateMemory, headParameters } from "./memory.ts";
 export type { MemoryEstimate } from "./memory.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./resume.ts";
 export type { ResumeDiff } from "./resume.ts";

@@ -51,31 +51,22 @@ function groupBytes(config: Sized, sizePx: number, crops: number): number {
   const tokens = Math.floor(sizePx / model.patchSizePx) ** 2 + 1;
   const perBlock = 4 * crops * tokens * model.width;
   const attention = 8 * crops * model.heads * Math.min(tokens, 512) ** 2;
-  return (
-    (train.checkpointing
-      ? perBlock * (model.depth + KEPT_PER_BLOCK)
-      : perBlock * KEPT_PER_BLOCK * model.depth) + attention
-  );
+  return (train.checkpointing ? perBlock * (model.depth + KEPT_PER_BLOCK) : perBlock * KEPT_PER_BLOCK * model.depth) + attention;
 }
 
 /** The memory a run takes at its highest. The activations' factor is calibrated on ViT-S/16, batch 8: 1.1 GB for the global group (contracts 3). */
 export function estimateMemory(config: Sized): MemoryEstimate {
   const { crops, train, model, head } = config;
   const b = train.batchSize;
-  const parameterBytes =
-    4 * PARAMETER_COPIES * (backboneParameters(model) + headParameters(head, model.width));
+  const parameterBytes = 4 * PARAMETER_COPIES * (backboneParameters(model) + headParameters(head, model.width));
   const activationBytes = Math.max(
     groupBytes(config, crops.globalSizePx, 2 * b),
     groupBytes(config, crops.localSizePx, crops.localCount * b),
   );
   const rows = (2 + crops.localCount) * b;
-  const headBytes =
-    4 *
-    rows *
-    (3 * head.prototypes + 4 * head.hidden * Math.max(0, head.layers - 1) + 2 * head.bottleneck);
+  const headBytes = 4 * rows * (3 * head.prototypes + 4 * head.hidden * Math.max(0, head.layers - 1) + 2 * head.bottleneck);
   const pixels = 2 * crops.globalSizePx ** 2 + crops.localCount * crops.localSizePx ** 2;
-  const cropBytes =
-    12 * pixels * b * Math.max(BATCHES_AHEAD, train.accumulate) + config.data.cacheMb * MB;
+  const cropBytes = 12 * pixels * b * Math.max(BATCHES_AHEAD, train.accumulate) + config.data.cacheMb * MB;
   return {
     parameterBytes,
     activationBytes,
@@ -87,9 +78,7 @@ export function estimateMemory(config: Sized): MemoryEstimate {
 
 /** Bytes of one checkpoint: student, teacher and the optimizer's two moments. */
 export function estimateCheckpointBytes(config: Pick<TrainConfig, "model" | "head">): number {
-  return (
-    4 * 4 * (backboneParameters(config.model) + headParameters(config.head, config.model.width))
-  );
+  return 4 * 4 * (backboneParameters(config.model) + headParameters(config.head, config.model.width));
 }
 
 /** The largest n from 0 to `from` that `fits`, by halving; `fits` falls from true to false as n grows. */
@@ -104,16 +93,9 @@ function largest(from: number, fits: (n: number) => boolean): number {
 }
 
 /** The largest micro-batch up to `from` that keeps the estimate within `bytes`; 0 when not even one image fits. */
-export function largestBatch(
-  config: Sized,
-  options: { readonly from: number; readonly bytes: number },
-): number {
+export function largestBatch(config: Sized, options: { readonly from: number; readonly bytes: number }): number {
   const { from, bytes } = options;
-  return largest(
-    from,
-    (batchSize) =>
-      estimateMemory({ ...config, train: { ...config.train, batchSize } }).totalBytes <= bytes,
-  );
+  return largest(from, (batchSize) => estimateMemory({ ...config, train: { ...config.train, batchSize } }).totalBytes <= bytes);
 }
 
 /** Throws ConfigError when the estimate passes the machine's memory; says what it would take and what would fit. */
@@ -123,19 +105,12 @@ export function assertFitsMemory(config: TrainConfig, memoryBytes: number): void
   const { crops, train } = config;
   const localCount = largest(
     crops.localCount,
-    (n) =>
-      estimateMemory({ ...config, crops: { ...crops, localCount: n } }).totalBytes <= memoryBytes,
+    (n) => estimateMemory({ ...config, crops: { ...crops, localCount: n } }).totalBytes <= memoryBytes,
   );
   const batch = largestBatch(config, { from: train.batchSize, bytes: memoryBytes });
-  const thrifty =
-    estimateMemory({ ...config, train: { ...train, checkpointing: true } }).totalBytes <=
-    memoryBytes;
+  const thrifty = estimateMemory({ ...config, train: { ...train, checkpointing: true } }).totalBytes <= memoryBytes;
   const advice = [
-    ...(batch > 0
-      ? [
-          `train.batchSize=${batch} with train.accumulate=${Math.ceil((train.batchSize * train.accumulate) / batch)}`,
-        ]
-      : []),
+    ...(batch > 0 ? [`train.batchSize=${batch} with train.accumulate=${Math.ceil((train.batchSize * train.accumulate) / batch)}`] : []),
     ...(localCount > 0 && localCount < crops.localCount ? [`crops.localCount=${localCount}`] : []),
     ...(thrifty && !train.checkpointing ? ["train.checkpointing=true"] : []),
   ];
@@ -143,8 +118,7 @@ export function assertFitsMemory(config: TrainConfig, memoryBytes: number): void
   throw new ConfigError(
     `Cannot start training: ${what} and this machine has ${(memoryBytes / GB).toFixed(1)} GB; set ${advice.length > 0 ? advice.join(", or ") : "a smaller model"}`,
     {
-      keyPath:
-        localCount < crops.localCount && batch === 0 ? "crops.localCount" : "train.batchSize",
+      keyPath: localCount < crops.localCount && batch === 0 ? "crops.localCount" : "train.batchSize",
     },
   );
 }

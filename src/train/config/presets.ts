@@ -9,14 +9,7 @@ export interface ArchPreset extends ArchSize {
   readonly parameters: number;
 }
 
-const NAMES = [
-  "vit_pico_patch4",
-  "vit_nano_patch4",
-  "vit_micro_patch8",
-  "dino_vitt16",
-  "dino_vitt8",
-  ...PUBLISHED,
-];
+const NAMES = ["vit_pico_patch4", "vit_nano_patch4", "vit_micro_patch8", "dino_vitt16", "dino_vitt8", ...PUBLISHED];
 
 function describe(name: string): readonly ArchPreset[] {
   const parsed = parseArch(name);

@@ -83,10 +83,7 @@ test("resolveConfig() gives DINO's published values for data and a machine of th
     freezeLastLayerEpochs: 1,
   });
   expect(config.schedule).toMatchObject({ lrWarmupEpochs: 10, minLr: 1e-6, momentumTeacherEnd: 1 });
-  const big = resolveConfig(
-    { model: { arch: "dino_vits16" }, train: { batchSize: 64, accumulate: 16 } },
-    IMAGENET,
-  ).config;
+  const big = resolveConfig({ model: { arch: "dino_vits16" }, train: { batchSize: 64, accumulate: 16 } }, IMAGENET).config;
   expect(big.objective).toMatchObject({
     centering: "ema",
     koleoWeight: 0,
@@ -129,28 +126,21 @@ test("resolveConfig() of a run in minutes keeps its shapes once the speed is mea
   const after = resolveConfig(user, { ...CIFAR, measuredSteps: 300 });
   expect(after.config.train).toMatchObject({ minutes: 2, steps: 300, epochs: null });
   expect(after.reasons["train.steps"]).toBe("what 2 minutes came to at the speed measured");
-  for (const section of ["model", "crops", "head", "augment"] as const)
-    expect(after.config[section]).toEqual(before[section]);
+  for (const section of ["model", "crops", "head", "augment"] as const) expect(after.config[section]).toEqual(before[section]);
   expect(after.config.train.batchSize).toBe(before.train.batchSize);
   expect(planSteps(before, CIFAR.images)).toEqual({ stepsPerEpoch: 78, totalSteps: undefined });
   expect(planSteps(after.config, CIFAR.images).totalSteps).toBe(300);
 });
 
 test("resolveConfig() shrinks the batch to the memory and accumulates the rest", () => {
-  const { config, reasons } = resolveConfig(
-    { model: { arch: "vit_small_patch16" } },
-    { ...IMAGENET, memoryBytes: 8 * GB },
-  );
+  const { config, reasons } = resolveConfig({ model: { arch: "vit_small_patch16" } }, { ...IMAGENET, memoryBytes: 8 * GB });
   expect(config.train.batchSize).toBeLessThan(64);
   expect(config.train.batchSize * config.train.accumulate).toBe(64);
   expect(reasons["train.batchSize"]).toContain("memory");
 });
 
 test("resolveConfig() takes patch and sizes from a preset, and free sizes over it", () => {
-  const { config } = resolveConfig(
-    { model: { arch: "dino_vitt8", depth: 6 } },
-    { ...CIFAR, medianSidePx: 100 },
-  );
+  const { config } = resolveConfig({ model: { arch: "dino_vitt8", depth: 6 } }, { ...CIFAR, medianSidePx: 100 });
   expect(config.model).toMatchObject({
     arch: "dino_vitt8",
     width: 192,
@@ -170,48 +160,23 @@ const REFUSED: readonly (readonly [string, UserConfig, RunFacts, RegExp])[] = [
     CIFAR,
     /model\.imageSizePx 100: .* patch size 16; use 96 or 112 \(any multiple of 16\)/,
   ],
-  [
-    "a local crop off the patch grid",
-    { crops: { localSizePx: 18 } },
-    CIFAR,
-    /crops\.localSizePx 18: .*use 16 or 20/,
-  ],
-  [
-    "a batch larger than the data",
-    { train: { batchSize: 20_000 } },
-    CIFAR,
-    /one step needs 20000 images and the data has 10000/,
-  ],
+  ["a local crop off the patch grid", { crops: { localSizePx: 18 } }, CIFAR, /crops\.localSizePx 18: .*use 16 or 20/],
+  ["a batch larger than the data", { train: { batchSize: 20_000 } }, CIFAR, /one step needs 20000 images and the data has 10000/],
   [
     "accumulation larger than the data",
     { train: { batchSize: 100, accumulate: 101 } },
     CIFAR,
     /train\.batchSize 100 x train\.accumulate 101/,
   ],
-  [
-    "heads that do not divide the width",
-    { model: { heads: 5 } },
-    CIFAR,
-    /width 96 does not divide into 5 heads; use 1, 2, 3, 4, 6/,
-  ],
-  [
-    "two lengths",
-    { train: { epochs: 3, steps: 10 } },
-    CIFAR,
-    /train\.epochs and train\.steps are both set; keep one/,
-  ],
+  ["heads that do not divide the width", { model: { heads: 5 } }, CIFAR, /width 96 does not divide into 5 heads; use 1, 2, 3, 4, 6/],
+  ["two lengths", { train: { epochs: 3, steps: 10 } }, CIFAR, /train\.epochs and train\.steps are both set; keep one/],
   [
     "a warm-up longer than the run",
     { train: { epochs: 2 }, schedule: { lrWarmupEpochs: 5 } },
     CIFAR,
     /schedule\.lrWarmupEpochs 5: the run has 2 epochs/,
   ],
-  [
-    "an unknown preset",
-    { model: { arch: "vit_smal_patch16" } },
-    CIFAR,
-    /did you mean "vit_small_patch16"\?/,
-  ],
+  ["an unknown preset", { model: { arch: "vit_smal_patch16" } }, CIFAR, /did you mean "vit_small_patch16"\?/],
   ["no images", {}, { ...CIFAR, images: 0 }, /there are no images/],
 ];
 test.each(REFUSED)("resolveConfig() refuses %s", (_, user, facts, message) => {
@@ -229,11 +194,7 @@ test("resolveConfig() works from one picture to a million, any side", () => {
 });
 
 test("mergeConfigs() lays later values over earlier ones, and a length over another", () => {
-  const merged = mergeConfigs(
-    { seed: 1, train: { epochs: 5, batchSize: 8 } },
-    parseSet("train.steps=24"),
-    { seed: 2 },
-  );
+  const merged = mergeConfigs({ seed: 1, train: { epochs: 5, batchSize: 8 } }, parseSet("train.steps=24"), { seed: 2 });
   expect(merged.seed).toBe(2);
   expect(merged.train).toEqual({ epochs: null, minutes: null, steps: 24, batchSize: 8 });
   expect(resolveConfig(merged, CIFAR).config.train.steps).toBe(24);

@@ -3,14 +3,7 @@ import { ConfigError } from "../../core/index.ts";
 import { because, type Chooser, makeChooser, published, SET_BY_YOU } from "./choose.ts";
 import { settleHead, settleObjective, settleOptim, settleSchedule } from "./rules-learning.ts";
 import { settleAugment, settleCrops, settleModel } from "./rules-model.ts";
-import {
-  settleCheckpoint,
-  settleData,
-  settleKnn,
-  settleLog,
-  settleTrain,
-  stepsInEpoch,
-} from "./rules-run.ts";
+import { settleCheckpoint, settleData, settleKnn, settleLog, settleTrain, stepsInEpoch } from "./rules-run.ts";
 import { parseTrainConfig } from "./schema.ts";
 import type { ResolvedConfig, RunFacts, SectionName, TrainConfig, UserConfig } from "./types.ts";
 import { checkConsistent } from "./validate.ts";
@@ -28,8 +21,7 @@ export interface StepPlan {
 export function planSteps(config: Pick<TrainConfig, "train">, images: number): StepPlan {
   const { batchSize, accumulate, steps, epochs } = config.train;
   const stepsPerEpoch = stepsInEpoch(images, batchSize * accumulate);
-  const totalSteps =
-    steps ?? (epochs === null ? undefined : Math.max(1, Math.round(epochs * stepsPerEpoch)));
+  const totalSteps = steps ?? (epochs === null ? undefined : Math.max(1, Math.round(epochs * stepsPerEpoch)));
   return { stepsPerEpoch, totalSteps };
 }
 
@@ -67,8 +59,7 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
   const chooser = <S extends SectionName>(section: S): Chooser<TrainConfig[S]> =>
     makeChooser<TrainConfig[S]>(user[section], { section, reasons });
   const top = makeChooser<Pick<TrainConfig, "seed" | "method">>(user, { section: "", reasons: {} });
-  for (const key of ["seed", "method"] as const)
-    reasons[key] = user[key] === undefined ? "DINO's published default" : SET_BY_YOU;
+  for (const key of ["seed", "method"] as const) reasons[key] = user[key] === undefined ? "DINO's published default" : SET_BY_YOU;
 
   const seed = top("seed", () => published(0));
   const method = top("method", () => because("dino", "the method of this release"));
@@ -113,26 +104,16 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
 
 /** The configuration as `--print-config` shows it: one line a value, `key = value  # reason`. */
 export function formatConfig({ config, reasons }: ResolvedConfig): string {
-  const rows = flatten(config).map(([key, value]): [string, string] => [
-    `${key} = ${JSON.stringify(value)}`,
-    reasons[key] ?? "",
-  ]);
+  const rows = flatten(config).map(([key, value]): [string, string] => [`${key} = ${JSON.stringify(value)}`, reasons[key] ?? ""]);
   const wide = Math.min(56, Math.max(...rows.map(([left]) => left.length)));
-  return rows
-    .map(([left, reason]) => (reason === "" ? left : `${left.padEnd(wide)}  # ${reason}`))
-    .join("\n");
+  return rows.map(([left, reason]) => (reason === "" ? left : `${left.padEnd(wide)}  # ${reason}`)).join("\n");
 }
 
 /** Every key path with its value, in the order of the configuration. */
-export function flatten(
-  config: TrainConfig,
-): readonly (readonly [keyPath: string, value: unknown])[] {
-  return Object.entries(config).flatMap(
-    ([name, value]: [string, unknown]): (readonly [string, unknown])[] =>
-      typeof value === "object" && value !== null
-        ? Object.entries(value).map(
-            ([key, inner]: [string, unknown]) => [`${name}.${key}`, inner] as const,
-          )
-        : [[name, value] as const],
+export function flatten(config: TrainConfig): readonly (readonly [keyPath: string, value: unknown])[] {
+  return Object.entries(config).flatMap(([name, value]: [string, unknown]): (readonly [string, unknown])[] =>
+    typeof value === "object" && value !== null
+      ? Object.entries(value).map(([key, inner]: [string, unknown]) => [`${name}.${key}`, inner] as const)
+      : [[name, value] as const],
   );
 }

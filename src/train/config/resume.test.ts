@@ -1,10 +1,7 @@
 import { expect, test } from "vitest";
 import { diffForResume, parseTrainConfig, resolveConfig } from "./index.ts";
 
-const saved = resolveConfig(
-  { train: { steps: 100 } },
-  { images: 1000, medianSidePx: 32, cores: 2, memoryBytes: 2 ** 34 },
-).config;
+const saved = resolveConfig({ train: { steps: 100 } }, { images: 1000, medianSidePx: 32, cores: 2, memoryBytes: 2 ** 34 }).config;
 
 test("diffForResume() lets logs, checkpoints, k-NN, threads and the place of the data change", () => {
   const { config, changes } = diffForResume(saved, {
@@ -13,12 +10,7 @@ test("diffForResume() lets logs, checkpoints, k-NN, threads and the place of the
     train: { threads: 1, steps: 100 },
     data: { path: "moved" },
   });
-  expect(changes.map(({ keyPath }) => keyPath).sort()).toEqual([
-    "checkpoint.keepLast",
-    "data.path",
-    "log.tensorboard",
-    "train.threads",
-  ]);
+  expect(changes.map(({ keyPath }) => keyPath).sort()).toEqual(["checkpoint.keepLast", "data.path", "log.tensorboard", "train.threads"]);
   expect(config).toEqual({
     ...saved,
     log: { ...saved.log, tensorboard: true },
@@ -38,15 +30,11 @@ test("diffForResume() refuses what decides the steps and says which keys may cha
   expect(() => diffForResume(saved, { optim: { lr: 1 }, train: { steps: 200 } })).toThrow(
     /optim\.lr \(0\.\d+ to 1\), train\.steps \(100 to 200\) decides .*only log\.\*, checkpoint\.\*, knn\.\*, train\.threads.* may change/,
   );
-  expect(() => diffForResume(saved, { train: { epochs: 3 } })).toThrow(
-    /train\.epochs \(null to 3\)/,
-  );
+  expect(() => diffForResume(saved, { train: { epochs: 3 } })).toThrow(/train\.epochs \(null to 3\)/);
   expect(() => diffForResume(saved, { seed: 9 })).toThrow(/seed \(0 to 9\)/);
 });
 
 test("parseTrainConfig() takes a configuration back from JSON", () => {
   expect(parseTrainConfig(JSON.parse(JSON.stringify(saved)))).toEqual(saved);
-  expect(() =>
-    parseTrainConfig({ ...saved, head: { ...saved.head, prototypes: undefined } }),
-  ).toThrow(/"head\.prototypes".*got nothing/);
+  expect(() => parseTrainConfig({ ...saved, head: { ...saved.head, prototypes: undefined } })).toThrow(/"head\.prototypes".*got nothing/);
 });

@@ -19,14 +19,10 @@ const MAY_CHANGE: Readonly<Record<string, string>> = {
 const LENGTH = /^train\.(epochs|steps|minutes)$/;
 
 /** The keys a person may change when a run goes on, as the documentation and the error list them. */
-export const RESUMABLE_KEYS: readonly string[] = Object.keys(MAY_CHANGE).map((key) =>
-  key.endsWith(".") ? `${key}*` : key,
-);
+export const RESUMABLE_KEYS: readonly string[] = Object.keys(MAY_CHANGE).map((key) => (key.endsWith(".") ? `${key}*` : key));
 
 function meaning(keyPath: string): string | undefined {
-  return Object.entries(MAY_CHANGE).find(([key]) =>
-    key.endsWith(".") ? keyPath.startsWith(key) : keyPath === key,
-  )?.[1];
+  return Object.entries(MAY_CHANGE).find(([key]) => (key.endsWith(".") ? keyPath.startsWith(key) : keyPath === key))?.[1];
 }
 
 export interface ResumeDiff {
@@ -52,29 +48,18 @@ export function diffForResume(saved: TrainConfig, user: UserConfig): ResumeDiff 
       // the names of a TrainConfig are the names of a UserConfig
       const own: unknown = user[name as keyof TrainConfig];
       const set =
-        typeof own === "object" && own !== null
-          ? Object.fromEntries(Object.entries(own).filter(([, v]) => v !== undefined))
-          : own;
-      return [
-        name,
-        typeof value === "object" ? { ...value, ...(set as object | undefined) } : (own ?? value),
-      ]; // a section is a flat object
+        typeof own === "object" && own !== null ? Object.fromEntries(Object.entries(own).filter(([, v]) => v !== undefined)) : own;
+      return [name, typeof value === "object" ? { ...value, ...(set as object | undefined) } : (own ?? value)]; // a section is a flat object
     }),
   );
   const said = parseTrainConfig(merged, "the resumed run");
   const before = new Map(flatten(saved));
   const changed = flatten(said)
-    .filter(
-      ([keyPath, to]) => !isDeepStrictEqual(before.get(keyPath), to) && !isTakenBack(keyPath, to),
-    )
+    .filter(([keyPath, to]) => !isDeepStrictEqual(before.get(keyPath), to) && !isTakenBack(keyPath, to))
     .map(([keyPath, to]) => ({ keyPath, from: before.get(keyPath), to, note: meaning(keyPath) }));
   const refused = changed.filter(({ note }) => note === undefined);
   if (refused.length > 0) {
-    const list = refused
-      .map(
-        ({ keyPath, from, to }) => `${keyPath} (${JSON.stringify(from)} to ${JSON.stringify(to)})`,
-      )
-      .join(", ");
+    const list = refused.map(({ keyPath, from, to }) => `${keyPath} (${JSON.stringify(from)} to ${JSON.stringify(to)})`).join(", ");
     throw new ConfigError(
       `Cannot resume with a changed config: ${list} decides the steps of the run; only ${RESUMABLE_KEYS.join(", ")} may change, or start a new run with --init`,
       { keyPath: refused[0]?.keyPath ?? "" },
@@ -82,8 +67,7 @@ export function diffForResume(saved: TrainConfig, user: UserConfig): ResumeDiff 
   }
   const allowed = new Map(changed.map(({ keyPath, to }) => [keyPath, to]));
   return {
-    config:
-      allowed.size === 0 ? saved : parseTrainConfig(withValues(saved, allowed), "the resumed run"),
+    config: allowed.size === 0 ? saved : parseTrainConfig(withValues(saved, allowed), "the resumed run"),
     changes: changed.map(({ keyPath, from, to, note = "" }) => ({ keyPath, from, to, note })),
   };
 }

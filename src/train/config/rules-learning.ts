@@ -1,12 +1,6 @@
 /** @file Rules of learning: head, objective, optimizer and schedules, from the amount of data, the batch and the length of the run. */
 import { because, type Because, type Chooser, published } from "./choose.ts";
-import type {
-  HeadConfig,
-  ModelConfig,
-  ObjectiveConfig,
-  OptimConfig,
-  ScheduleConfig,
-} from "./types.ts";
+import type { HeadConfig, ModelConfig, ObjectiveConfig, OptimConfig, ScheduleConfig } from "./types.ts";
 
 /** Below this many images the profile for small data is used. */
 const SMALL_DATA = 100_000;
@@ -39,26 +33,18 @@ export interface LearningFacts {
 }
 
 /** Settles the projection head: as many prototypes as the data can fill, hidden layers as wide as the network deserves. */
-export function settleHead(
-  choose: Chooser<HeadConfig>,
-  options: { readonly images: number; readonly model: ModelConfig },
-): HeadConfig {
+export function settleHead(choose: Chooser<HeadConfig>, options: { readonly images: number; readonly model: ModelConfig }): HeadConfig {
   const { images, model } = options;
   const narrow = model.width <= NARROW;
   const power = 2 ** Math.floor(Math.log2(Math.max(1, images / IMAGES_PER_PROTOTYPE)));
   const prototypes = Math.min(MAX_PROTOTYPES, Math.max(MIN_PROTOTYPES, power));
   const small = <T>(value: T, usual: T): Because<T> =>
-    narrow
-      ? because(value, `a network of width ${model.width} needs no larger head`)
-      : published(usual);
+    narrow ? because(value, `a network of width ${model.width} needs no larger head`) : published(usual);
   return {
     prototypes: choose("prototypes", () =>
       prototypes === MAX_PROTOTYPES
         ? published(MAX_PROTOTYPES)
-        : because(
-            prototypes,
-            `${n(images)} images: one prototype for about ${IMAGES_PER_PROTOTYPE} of them`,
-          ),
+        : because(prototypes, `${n(images)} images: one prototype for about ${IMAGES_PER_PROTOTYPE} of them`),
     ),
     hidden: choose("hidden", () => small(512, 2048)),
     bottleneck: choose("bottleneck", () => small(128, 256)),
@@ -69,34 +55,20 @@ export function settleHead(
 }
 
 /** Settles the objective: Sinkhorn-Knopp with KoLeo where data or batch are small, DINO's EMA centre elsewhere. */
-export function settleObjective(
-  choose: Chooser<ObjectiveConfig>,
-  facts: LearningFacts,
-): ObjectiveConfig {
+export function settleObjective(choose: Chooser<ObjectiveConfig>, facts: LearningFacts): ObjectiveConfig {
   const { images, totalBatch, epochs } = facts;
   const cause =
-    images < SMALL_DATA
-      ? `${n(images)} images are few`
-      : totalBatch < SMALL_BATCH
-        ? `${totalBatch} images a step are few`
-        : undefined;
+    images < SMALL_DATA ? `${n(images)} images are few` : totalBatch < SMALL_BATCH ? `${totalBatch} images a step are few` : undefined;
   const centering = choose("centering", () =>
     cause === undefined
       ? published("ema")
-      : because(
-          "sinkhorn",
-          `${cause}: in small trials Sinkhorn-Knopp targets learned from the first minute, an EMA centre hardly`,
-        ),
+      : because("sinkhorn", `${cause}: in small trials Sinkhorn-Knopp targets learned from the first minute, an EMA centre hardly`),
   );
   const sinkhorn = centering === "sinkhorn";
   const teacherTemp = choose("teacherTemp", () =>
-    sinkhorn
-      ? because(0.05, "what worked with Sinkhorn-Knopp targets in small trials")
-      : published(0.04),
+    sinkhorn ? because(0.05, "what worked with Sinkhorn-Knopp targets in small trials") : published(0.04),
   );
-  const warmupTeacherTemp = choose("warmupTeacherTemp", () =>
-    because(teacherTemp, "no warm-up: the teacher's temperature"),
-  );
+  const warmupTeacherTemp = choose("warmupTeacherTemp", () => because(teacherTemp, "no warm-up: the teacher's temperature"));
   const warm = warmupTeacherTemp !== teacherTemp;
   return {
     centering,
@@ -121,16 +93,12 @@ function atMost(usual: number, part: number, epochs: number): Because<number> {
   const most = part * epochs;
   return usual <= most
     ? published(usual)
-    : because(
-        tidy(most),
-        `${usual} epochs by default, but at most ${Math.round(100 * part)} % of ${tidy(epochs)} epochs`,
-      );
+    : because(tidy(most), `${usual} epochs by default, but at most ${Math.round(100 * part)} % of ${tidy(epochs)} epochs`);
 }
 
 function lrRule(model: ModelConfig, totalBatch: number): Because<number> {
   const scaled = tidy((5e-4 * totalBatch) / 256);
-  if (model.width <= NARROW && scaled < 5e-4)
-    return because(5e-4, `a network of width ${model.width} takes DINO's 5e-4 at any batch`);
+  if (model.width <= NARROW && scaled < 5e-4) return because(5e-4, `a network of width ${model.width} takes DINO's 5e-4 at any batch`);
   return because(scaled, `DINO's 5e-4 x ${totalBatch} / 256 images a step`);
 }
 
@@ -149,41 +117,26 @@ export function settleOptim(
     eps: choose("eps", () => published(1e-8)),
     weightDecay,
     weightDecayEnd: choose("weightDecayEnd", () =>
-      short
-        ? because(
-            weightDecay,
-            `${n(facts.totalSteps)} steps are too few for the rise to 0.4 to help`,
-          )
-        : published(0.4),
+      short ? because(weightDecay, `${n(facts.totalSteps)} steps are too few for the rise to 0.4 to help`) : published(0.4),
     ),
     clipNorm: choose("clipNorm", () => published(3)),
     clipKind: choose("clipKind", () => published("per-parameter")),
     momentum: choose("momentum", () => published(0.9)),
-    freezeLastLayerEpochs: choose("freezeLastLayerEpochs", () =>
-      atMost(1, FREEZE_SHARE, facts.epochs),
-    ),
+    freezeLastLayerEpochs: choose("freezeLastLayerEpochs", () => atMost(1, FREEZE_SHARE, facts.epochs)),
     layerDecay: choose("layerDecay", () => because(1, "DINO has no layer-wise decay")),
-    patchEmbedLrScale: choose("patchEmbedLrScale", () =>
-      because(1, "DINO trains its patch embedding as the rest"),
-    ),
+    patchEmbedLrScale: choose("patchEmbedLrScale", () => because(1, "DINO trains its patch embedding as the rest")),
   };
 }
 
 function momentumRule({ totalBatch, totalSteps }: LearningFacts): Because<number> {
   const usual = totalBatch <= SMALL_BATCH ? 0.9995 : 0.996;
   const most = Number((1 - 1 / Math.max(10, TEACHER_WINDOW_SHARE * totalSteps)).toFixed(4));
-  if (most < usual)
-    return because(most, `the teacher averages over at most a tenth of ${n(totalSteps)} steps`);
-  return usual === 0.996
-    ? published(usual)
-    : because(usual, `DINO advises 0.9995 for batches of about 256; here ${totalBatch}`);
+  if (most < usual) return because(most, `the teacher averages over at most a tenth of ${n(totalSteps)} steps`);
+  return usual === 0.996 ? published(usual) : because(usual, `DINO advises 0.9995 for batches of about 256; here ${totalBatch}`);
 }
 
 /** Settles the schedules; their lengths shrink with short runs. */
-export function settleSchedule(
-  choose: Chooser<ScheduleConfig>,
-  facts: LearningFacts,
-): ScheduleConfig {
+export function settleSchedule(choose: Chooser<ScheduleConfig>, facts: LearningFacts): ScheduleConfig {
   return {
     lrWarmupEpochs: choose("lrWarmupEpochs", () => atMost(10, LR_WARMUP_SHARE, facts.epochs)),
     minLr: choose("minLr", () => published(1e-6)),

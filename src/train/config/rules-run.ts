@@ -33,22 +33,13 @@ function wantedBatch(context: BatchContext): Because<number> {
   const wanted = crops.globalSizePx <= 64 ? 128 : 64;
   const why =
     wanted === 128
-      ? because(
-          128,
-          `${crops.globalSizePx} px crops are cheap, and Sinkhorn-Knopp and KoLeo want many images a step`,
-        )
+      ? because(128, `${crops.globalSizePx} px crops are cheap, and Sinkhorn-Knopp and KoLeo want many images a step`)
       : published(64);
   if (facts.images >= wanted) return why;
-  return because(
-    2 ** Math.floor(Math.log2(Math.max(1, facts.images))),
-    `there are only ${n(facts.images)} images`,
-  );
+  return because(2 ** Math.floor(Math.log2(Math.max(1, facts.images))), `there are only ${n(facts.images)} images`);
 }
 
-function batchRule(
-  context: BatchContext,
-  options: { readonly wanted: Because<number>; readonly checkpointing: boolean },
-): Because<number> {
+function batchRule(context: BatchContext, options: { readonly wanted: Because<number>; readonly checkpointing: boolean }): Because<number> {
   const { facts, model, crops, head, cacheMb } = context;
   const { wanted, checkpointing } = options;
   const sized = {
@@ -61,10 +52,7 @@ function batchRule(
   const fits = largestBatch(sized, { from: wanted.value, bytes: MEMORY_SHARE * facts.memoryBytes });
   if (fits >= wanted.value) return wanted;
   const power = 2 ** Math.floor(Math.log2(Math.max(1, fits)));
-  return because(
-    power,
-    `what fits in ${Math.round(100 * MEMORY_SHARE)} % of ${(facts.memoryBytes / 2 ** 30).toFixed(1)} GB of memory`,
-  );
+  return because(power, `what fits in ${Math.round(100 * MEMORY_SHARE)} % of ${(facts.memoryBytes / 2 ** 30).toFixed(1)} GB of memory`);
 }
 
 function lengthRule(
@@ -74,8 +62,7 @@ function lengthRule(
   const { facts, stepsPerEpoch } = options;
   const { epochs = null, steps = null, minutes = null } = user;
   const not = (unit: string): Because<null> => because(null, `the length is given in ${unit}`);
-  if (steps !== null)
-    return { epochs: not("steps"), steps: because(steps, SET_BY_YOU), minutes: not("steps") };
+  if (steps !== null) return { epochs: not("steps"), steps: because(steps, SET_BY_YOU), minutes: not("steps") };
   if (minutes !== null) {
     const measured = facts.measuredSteps;
     const inSteps =
@@ -88,10 +75,7 @@ function lengthRule(
   const usual =
     least <= 100
       ? published(100)
-      : because(
-          least,
-          `${n(facts.images)} images make ${stepsPerEpoch} steps an epoch; this comes to ${n(least * stepsPerEpoch)} steps`,
-        );
+      : because(least, `${n(facts.images)} images make ${stepsPerEpoch} steps an epoch; this comes to ${n(least * stepsPerEpoch)} steps`);
   return {
     epochs: epochs === null ? usual : because(epochs, SET_BY_YOU),
     steps: not("epochs"),
@@ -116,24 +100,18 @@ export function settleTrain(
   const { context, length, reasons } = options;
   const { facts } = context;
   const wanted = wantedBatch(context);
-  const checkpointing = choose("checkpointing", () =>
-    because(false, "costs a second forward pass; saves memory when set"),
-  );
+  const checkpointing = choose("checkpointing", () => because(false, "costs a second forward pass; saves memory when set"));
   const batchSize = choose("batchSize", () => batchRule(context, { wanted, checkpointing }));
   const accumulate = choose("accumulate", () =>
     choose.isSet("batchSize") || batchSize >= wanted.value
       ? because(1, "the whole batch fits in memory")
-      : because(
-          Math.floor(wanted.value / batchSize),
-          `so that a step still sees ${wanted.value} images`,
-        ),
+      : because(Math.floor(wanted.value / batchSize), `so that a step still sees ${wanted.value} images`),
   );
   const settled = lengthRule(length, {
     facts,
     stepsPerEpoch: stepsInEpoch(facts.images, batchSize * accumulate),
   });
-  for (const key of ["epochs", "steps", "minutes"] as const)
-    reasons[`train.${key}`] = settled[key].reason;
+  for (const key of ["epochs", "steps", "minutes"] as const) reasons[`train.${key}`] = settled[key].reason;
   return {
     epochs: settled.epochs.value,
     steps: settled.steps.value,
@@ -147,24 +125,14 @@ export function settleTrain(
 }
 
 /** Settles where pictures come from and how they are read. */
-export function settleData(
-  choose: Chooser<DataConfig>,
-  options: { readonly facts: RunFacts; readonly path: string },
-): DataConfig {
+export function settleData(choose: Chooser<DataConfig>, options: { readonly facts: RunFacts; readonly path: string }): DataConfig {
   const { facts, path } = options;
   const cacheMb = Math.min(1024, Math.floor((0.05 * facts.memoryBytes) / 2 ** 20));
   return {
     path: choose("path", () => because(path, "the data of this run")),
-    decode: choose("decode", () =>
-      because("managed", "our own training: EXIF orientation and colour profiles are applied"),
-    ),
+    decode: choose("decode", () => because("managed", "our own training: EXIF orientation and colour profiles are applied")),
     alpha: choose("alpha", () => because("white", "transparent pictures are laid on white")),
-    workers: choose("workers", () =>
-      because(
-        Math.min(8, facts.cores),
-        "the machine's cores, at most 8: crops are made ahead of the step",
-      ),
-    ),
+    workers: choose("workers", () => because(Math.min(8, facts.cores), "the machine's cores, at most 8: crops are made ahead of the step")),
     cacheMb: choose("cacheMb", () => because(cacheMb, "5 % of the memory, at most 1 GB")),
   };
 }
@@ -177,23 +145,13 @@ function roundStep(value: number, least: number, most: number): number {
 }
 
 /** Settles what is kept of the run. */
-export function settleCheckpoint(
-  choose: Chooser<CheckpointConfig>,
-  totalSteps: number,
-): CheckpointConfig {
+export function settleCheckpoint(choose: Chooser<CheckpointConfig>, totalSteps: number): CheckpointConfig {
   return {
     everySteps: choose("everySteps", () =>
-      because(
-        roundStep(totalSteps / 20, 50, 1000),
-        "a twentieth of the run, 50 to 1,000 steps: what a power cut may cost",
-      ),
+      because(roundStep(totalSteps / 20, 50, 1000), "a twentieth of the run, 50 to 1,000 steps: what a power cut may cost"),
     ),
-    keepLast: choose("keepLast", () =>
-      because(2, "the last one, and the one before in case it is damaged"),
-    ),
-    milestones: choose("milestones", () =>
-      because([0.1, 0.2, 0.5], "early teachers, which Gram anchoring needs"),
-    ),
+    keepLast: choose("keepLast", () => because(2, "the last one, and the one before in case it is damaged")),
+    milestones: choose("milestones", () => because([0.1, 0.2, 0.5], "early teachers, which Gram anchoring needs")),
   };
 }
 
@@ -201,14 +159,9 @@ export function settleCheckpoint(
 export function settleLog(choose: Chooser<LogConfig>, totalSteps: number): LogConfig {
   return {
     everySteps: choose("everySteps", () => because(1, "metrics.jsonl has one line a step")),
-    tensorboard: choose("tensorboard", () =>
-      because(false, "metrics.jsonl and report.html are always written"),
-    ),
+    tensorboard: choose("tensorboard", () => because(false, "metrics.jsonl and report.html are always written")),
     imagesEverySteps: choose("imagesEverySteps", () =>
-      because(
-        roundStep(totalSteps / 8, 1, 100_000),
-        "eight pictures of the features along the run",
-      ),
+      because(roundStep(totalSteps / 8, 1, 100_000), "eight pictures of the features along the run"),
     ),
   };
 }
@@ -218,15 +171,8 @@ export function settleKnn(choose: Chooser<KnnConfig>, epochs: number): KnnConfig
   const train = choose("train", () => because(null, "no labelled images were given (--knn-data)"));
   return {
     train,
-    test: choose("test", () =>
-      because(
-        null,
-        train === null ? "no labelled images were given" : "every fifth labelled image is held out",
-      ),
-    ),
-    everyEpochs: choose("everyEpochs", () =>
-      because(Number(Math.max(epochs / 10, 0.01).toPrecision(3)), "ten times along the run"),
-    ),
+    test: choose("test", () => because(null, train === null ? "no labelled images were given" : "every fifth labelled image is held out")),
+    everyEpochs: choose("everyEpochs", () => because(Number(Math.max(epochs / 10, 0.01).toPrecision(3)), "ten times along the run")),
     k: choose("k", () => because(20, "the best k of DINO's evaluation")),
     temperature: choose("temperature", () => published(0.07)),
   };

@@ -5,46 +5,29 @@ import type { TrainConfig, UserConfig } from "./types.ts";
 
 const wants = (text: string): { error: string } => ({ error: text });
 
-const count = z
-  .int(wants("a whole number of at least 1"))
-  .min(1, wants("a whole number of at least 1"));
-const countOrZero = z
-  .int(wants("a whole number of at least 0"))
-  .min(0, wants("a whole number of at least 0"));
+const count = z.int(wants("a whole number of at least 1")).min(1, wants("a whole number of at least 1"));
+const countOrZero = z.int(wants("a whole number of at least 0")).min(0, wants("a whole number of at least 0"));
 const positive = z.number(wants("a number above 0")).gt(0, wants("a number above 0"));
-const notNegative = z
-  .number(wants("a number of at least 0"))
-  .min(0, wants("a number of at least 0"));
-const share = z
-  .number(wants("a number from 0 to 1"))
-  .min(0, wants("a number from 0 to 1"))
-  .max(1, wants("a number from 0 to 1"));
+const notNegative = z.number(wants("a number of at least 0")).min(0, wants("a number of at least 0"));
+const share = z.number(wants("a number from 0 to 1")).min(0, wants("a number from 0 to 1")).max(1, wants("a number from 0 to 1"));
 const rateBelow1 = z
   .number(wants("a number from 0 to below 1"))
   .min(0, wants("a number from 0 to below 1"))
   .lt(1, wants("a number from 0 to below 1"));
 const flag = z.boolean(wants("true or false"));
 const text = z.string(wants("a text")).min(1, wants("a text that is not empty"));
-const choice = <const T extends readonly [string, ...string[]]>(
-  ...names: T
-): z.ZodEnum<{ [K in T[number]]: K }> => {
+const choice = <const T extends readonly [string, ...string[]]>(...names: T): z.ZodEnum<{ [K in T[number]]: K }> => {
   const said = names.map((n) => `"${n}"`).join(" or ");
   // z.enum types its result by the literal names, which the generic T already carries
   return z.enum(names, wants(said)) as z.ZodEnum<{ [K in T[number]]: K }>;
 };
-const triple = (
-  of: z.ZodNumber,
-  said: string,
-): z.ZodTuple<[z.ZodNumber, z.ZodNumber, z.ZodNumber], null> =>
+const triple = (of: z.ZodNumber, said: string): z.ZodTuple<[z.ZodNumber, z.ZodNumber, z.ZodNumber], null> =>
   z.tuple([of, of, of], wants(`three numbers, ${said}`));
 const range = (of: z.ZodNumber, said: string): z.ZodType<[number, number]> => {
   const message = `two numbers, the lower first, ${said}`;
   return z.tuple([of, of], wants(message)).refine(([lo, hi]) => lo <= hi, wants(message));
 };
-const areaRange = range(
-  positive.max(1, wants("a number above 0 and up to 1")),
-  "each above 0 and up to 1 (shares of the picture's area)",
-);
+const areaRange = range(positive.max(1, wants("a number above 0 and up to 1")), "each above 0 and up to 1 (shares of the picture's area)");
 
 const model = z.strictObject({
   arch: text,
@@ -149,9 +132,7 @@ const knn = z.strictObject({
   k: count,
   temperature: positive,
 });
-const seed = z
-  .int(wants("a whole number of at least 0"))
-  .min(0, wants("a whole number of at least 0"));
+const seed = z.int(wants("a whole number of at least 0")).min(0, wants("a whole number of at least 0"));
 const method = choice("dino");
 
 const SECTIONS = {
@@ -191,10 +172,7 @@ const LEAVES: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
   ["seed", seed],
   ["method", method],
   ...Object.entries(SECTIONS).flatMap(([name, section]) =>
-    Object.entries<z.ZodType>(section.shape).map(([key, leaf]): [string, z.ZodType] => [
-      `${name}.${key}`,
-      leaf,
-    ]),
+    Object.entries<z.ZodType>(section.shape).map(([key, leaf]): [string, z.ZodType] => [`${name}.${key}`, leaf]),
   ),
 ]);
 
@@ -204,9 +182,7 @@ export const CONFIG_KEYS: readonly string[] = [...LEAVES.keys()];
 /** What to say about a key that does not exist: the nearest path, or the path that ends in this name. */
 function keyHint(path: string): string {
   const last = path.split(".").at(-1) ?? path;
-  const sameEnd = CONFIG_KEYS.filter(
-    (key) => key.split(".").at(-1)?.toLowerCase() === last.toLowerCase(),
-  );
+  const sameEnd = CONFIG_KEYS.filter((key) => key.split(".").at(-1)?.toLowerCase() === last.toLowerCase());
   if (sameEnd.length > 0) return `did you mean ${sameEnd.map((key) => `"${key}"`).join(" or ")}?`;
   const section = path.split(".")[0] ?? "";
   if (path.includes(".") && section in SECTIONS && nearestName(path, CONFIG_KEYS) === undefined)
@@ -221,10 +197,7 @@ export function unknownKey(path: string, source: string): ConfigError {
       `Cannot use config key "${path}" of ${source}: it is a section; set one of ${CONFIG_KEYS.filter((key) => key.startsWith(`${path}.`)).join(", ")}`,
       { keyPath: path },
     );
-  return new ConfigError(
-    `Cannot use config key "${path}" of ${source}: there is no such key; ${keyHint(path)}`,
-    { keyPath: path },
-  );
+  return new ConfigError(`Cannot use config key "${path}" of ${source}: there is no such key; ${keyHint(path)}`, { keyPath: path });
 }
 
 function show(value: unknown): string {
@@ -237,11 +210,7 @@ function show(value: unknown): string {
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   let at: unknown = root;
   // each step is checked to be an object before its keys are read
-  for (const key of path)
-    at =
-      typeof at === "object" && at !== null
-        ? (at as Readonly<Record<PropertyKey, unknown>>)[key]
-        : undefined;
+  for (const key of path) at = typeof at === "object" && at !== null ? (at as Readonly<Record<PropertyKey, unknown>>)[key] : undefined;
   return at;
 }
 
@@ -250,25 +219,15 @@ function leafPath(path: readonly PropertyKey[]): string {
   return path.filter((key) => typeof key === "string").join(".");
 }
 
-function toConfigError(
-  error: z.ZodError,
-  options: { readonly root: unknown; readonly source: string },
-): ConfigError {
+function toConfigError(error: z.ZodError, options: { readonly root: unknown; readonly source: string }): ConfigError {
   const { root, source } = options;
   const issue = error.issues[0];
-  if (issue === undefined)
-    throw new InternalError(
-      "Cannot explain a configuration error: zod gives no issue; report this",
-    );
-  if (issue.code === "unrecognized_keys")
-    return unknownKey([...issue.path, issue.keys[0] ?? ""].join("."), source);
+  if (issue === undefined) throw new InternalError("Cannot explain a configuration error: zod gives no issue; report this");
+  if (issue.code === "unrecognized_keys") return unknownKey([...issue.path, issue.keys[0] ?? ""].join("."), source);
   const keyPath = leafPath(issue.path);
   const wanted = LEAVES.has(keyPath) ? issue.message : "an object of keys and values";
   const what = keyPath === "" ? `the config of ${source}` : `config key "${keyPath}" of ${source}`;
-  return new ConfigError(
-    `Cannot use ${what}: got ${show(valueAt(root, issue.path))}, wanted ${wanted}; change the value`,
-    { keyPath },
-  );
+  return new ConfigError(`Cannot use ${what}: got ${show(valueAt(root, issue.path))}, wanted ${wanted}; change the value`, { keyPath });
 }
 
 /**
@@ -299,8 +258,7 @@ export function readLeaf(path: string, readings: readonly unknown[], source: str
   const good = parsed.find((result) => result.success);
   if (good !== undefined) return good.data;
   const message = parsed[0]?.error?.issues[0]?.message ?? "another value";
-  throw new ConfigError(
-    `Cannot use config key "${path}" of ${source}: got ${show(readings[0])}, wanted ${message}; change the value`,
-    { keyPath: path },
-  );
+  throw new ConfigError(`Cannot use config key "${path}" of ${source}: got ${show(readings[0])}, wanted ${message}; change the value`, {
+    keyPath: path,
+  });
 }

@@ -20,14 +20,9 @@ async function file(name: string, text: string): Promise<string> {
 test("loadConfigFile() reads JSON, YAML and TypeScript, and warns that TypeScript runs", async () => {
   const wanted = { seed: 4, optim: { lr: 0.001 } };
   expect(await loadConfigFile(await file("a.json", JSON.stringify(wanted)))).toEqual(wanted);
-  expect(await loadConfigFile(await file("a.yaml", "seed: 4\noptim:\n  lr: 1e-3\n"))).toEqual(
-    wanted,
-  );
+  expect(await loadConfigFile(await file("a.yaml", "seed: 4\noptim:\n  lr: 1e-3\n"))).toEqual(wanted);
   const notices: string[] = [];
-  const code = await file(
-    "a.ts",
-    "export const config: object = { seed: 2 + 2, optim: { lr: 1e-3 } };\n",
-  );
+  const code = await file("a.ts", "export const config: object = { seed: 2 + 2, optim: { lr: 1e-3 } };\n");
   expect(await loadConfigFile(code, { onNotice: (line) => notices.push(line) })).toEqual(wanted);
   expect(notices.join()).toMatch(/a \.ts config is a program/);
 });
@@ -35,15 +30,9 @@ test("loadConfigFile() reads JSON, YAML and TypeScript, and warns that TypeScrip
 test("loadConfigFile() says what is wrong with a file", async () => {
   await expect(loadConfigFile(join(dir, "none.json"))).rejects.toThrow(/no such file/);
   await expect(loadConfigFile(await file("bad.json", "{"))).rejects.toThrow(/it is not JSON/);
-  await expect(loadConfigFile(await file("bad.yaml", "a: [1\nb: 2"))).rejects.toThrow(
-    /it is not YAML at line/,
-  );
-  await expect(loadConfigFile(await file("a.toml", ""))).rejects.toThrow(
-    /suffix "\.toml" is not known/,
-  );
-  await expect(loadConfigFile(await file("none.ts", "export const other = 1;"))).rejects.toThrow(
-    /exports nothing/,
-  );
+  await expect(loadConfigFile(await file("bad.yaml", "a: [1\nb: 2"))).rejects.toThrow(/it is not YAML at line/);
+  await expect(loadConfigFile(await file("a.toml", ""))).rejects.toThrow(/suffix "\.toml" is not known/);
+  await expect(loadConfigFile(await file("none.ts", "export const other = 1;"))).rejects.toThrow(/exports nothing/);
   await expect(loadConfigFile(await file("list.yaml", "- 1"))).rejects.toThrow(/wanted an object/);
   expect(await loadConfigFile(await file("empty.yaml", ""))).toEqual({});
 });
@@ -64,10 +53,7 @@ test.each([
   ["train.stpes=3", /"train\.stpes" of --set: there is no such key; did you mean "train\.steps"\?/],
   ["batchSize=3", /did you mean "train\.batchSize"\?/],
   ["train=3", /it is a section; set one of train\.epochs/],
-  [
-    "train.steps=many",
-    /"train\.steps" of --set: got "many" \(text\), wanted a whole number of at least 1/,
-  ],
+  ["train.steps=many", /"train\.steps" of --set: got "many" \(text\), wanted a whole number of at least 1/],
   ["train.steps=0", /got 0, wanted a whole number of at least 1/],
   ["train.steps=1.5", /got 1\.5, wanted a whole number/],
   ["objective.centering=sinkhorm", /wanted "ema" or "sinkhorn"/],
@@ -95,9 +81,7 @@ test("parseUserConfig() names key path, value and wish of a wrong type, also ins
   expect(keyPathOf({ train: { batchSize: "8" } })).toBe(
     'train.batchSize|Cannot use config key "train.batchSize" of x.yaml: got "8" (text), wanted a whole number of at least 1; change the value',
   );
-  expect(keyPathOf({ crops: { globalScaleRange: [0.4, "1"] } })).toMatch(
-    /^crops\.globalScaleRange\|.*got "1"/,
-  );
+  expect(keyPathOf({ crops: { globalScaleRange: [0.4, "1"] } })).toMatch(/^crops\.globalScaleRange\|.*got "1"/);
   expect(keyPathOf({ optim: 3 })).toMatch(/^optim\|.*got 3, wanted an object/);
   expect(keyPathOf({ optimm: {} })).toMatch(/did you mean "optim"\?/);
   expect(keyPathOf({ optim: { learningRate: 1 } })).toMatch(/"optim" has optim\.name/);
@@ -107,10 +91,7 @@ test("parseUserConfig() names key path, value and wish of a wrong type, also ins
 test("parseUserConfig() throws ConfigError and nothing else, whatever it is given", () => {
   const tree = fc.dictionary(
     fc.constantFrom("seed", "train", "crops", "x"),
-    fc.oneof(
-      fc.jsonValue(),
-      fc.dictionary(fc.constantFrom("steps", "localScaleRange", "y"), fc.jsonValue()),
-    ),
+    fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom("steps", "localScaleRange", "y"), fc.jsonValue())),
   );
   fc.assert(
     fc.property(fc.oneof(fc.jsonValue(), tree), (value) => {

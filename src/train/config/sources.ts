@@ -15,40 +15,28 @@ async function readData(path: string): Promise<unknown> {
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new ConfigError(
-      `Cannot read config "${path}": ${cause instanceof Error ? cause.message : String(cause)}; check the path`,
-      { cause },
-    );
+    throw new ConfigError(`Cannot read config "${path}": ${cause instanceof Error ? cause.message : String(cause)}; check the path`, {
+      cause,
+    });
   }
   try {
     const value: unknown = extname(path) === ".json" ? JSON.parse(text) : parseYaml(text);
     return value ?? {};
   } catch (cause) {
-    const where =
-      cause instanceof YAMLParseError && cause.linePos !== undefined
-        ? ` at line ${cause.linePos[0].line}`
-        : "";
+    const where = cause instanceof YAMLParseError && cause.linePos !== undefined ? ` at line ${cause.linePos[0].line}` : "";
     const kind = extname(path) === ".json" ? "JSON" : "YAML";
     const why = cause instanceof Error ? cause.message.split("\n", 1)[0] : String(cause);
-    throw new ConfigError(
-      `Cannot read config "${path}": it is not ${kind}${where} (${why}); mend the file`,
-      { cause },
-    );
+    throw new ConfigError(`Cannot read config "${path}": it is not ${kind}${where} (${why}); mend the file`, { cause });
   }
 }
 
 async function runCode(path: string): Promise<unknown> {
   try {
-    const loaded: { readonly default?: unknown; readonly config?: unknown } = await import(
-      pathToFileURL(resolve(path)).href
-    );
+    const loaded: { readonly default?: unknown; readonly config?: unknown } = await import(pathToFileURL(resolve(path)).href);
     return loaded.default ?? loaded.config;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError(
-      `Cannot run config "${path}": ${why}; mend it, or write the config as YAML or JSON`,
-      { cause },
-    );
+    throw new ConfigError(`Cannot run config "${path}": ${why}; mend it, or write the config as YAML or JSON`, { cause });
   }
 }
 
@@ -63,17 +51,13 @@ export async function loadConfigFile(
   const suffix = extname(path);
   if (DATA.has(suffix)) return parseUserConfig(await readData(path), `"${path}"`);
   if (!CODE.has(suffix))
-    throw new ConfigError(
-      `Cannot read config "${path}": the suffix "${suffix}" is not known; use .json, .yaml, .yml, .ts or .js`,
-    );
+    throw new ConfigError(`Cannot read config "${path}": the suffix "${suffix}" is not known; use .json, .yaml, .yml, .ts or .js`);
   options.onNotice?.(
     `Running "${path}": a ${suffix} config is a program and can do anything you can; use YAML or JSON for configs of others`,
   );
   const value = await runCode(path);
   if (value === undefined)
-    throw new ConfigError(
-      `Cannot use config "${path}": it exports nothing; export the values as \`config\` or by default`,
-    );
+    throw new ConfigError(`Cannot use config "${path}": it exports nothing; export the values as \`config\` or by default`);
   return parseUserConfig(value, `"${path}"`);
 }
 
@@ -95,15 +79,9 @@ function nest(path: string, value: unknown): Record<string, unknown> {
 /** Configuration of one `--set key=value`. The value is read as YAML where the key takes that, else as it stands. */
 export function parseSet(assignment: string, source = "--set"): UserConfig {
   const at = assignment.indexOf("=");
-  if (at < 1)
-    throw new UsageError(
-      `Cannot read ${source} "${assignment}": there is no "key=value"; write ${source} train.steps=100`,
-    );
+  if (at < 1) throw new UsageError(`Cannot read ${source} "${assignment}": there is no "key=value"; write ${source} train.steps=100`);
   const path = assignment.slice(0, at).trim();
-  return parseUserConfig(
-    nest(path, readLeaf(path, readings(assignment.slice(at + 1).trim()), source)),
-    source,
-  );
+  return parseUserConfig(nest(path, readLeaf(path, readings(assignment.slice(at + 1).trim()), source)), source);
 }
 
 /** One value by its key path, as short options give them. */
@@ -124,15 +102,12 @@ function saysLength({ train }: UserConfig): boolean {
  */
 export function mergeConfigs(...layers: readonly UserConfig[]): UserConfig {
   const merged: Record<string, unknown> = {};
-  const spread = layers.map((layer) =>
-    saysLength(layer) ? { ...layer, train: { ...LENGTHS, ...layer.train } } : layer,
-  );
+  const spread = layers.map((layer) => (saysLength(layer) ? { ...layer, train: { ...LENGTHS, ...layer.train } } : layer));
   for (const layer of spread)
     for (const [name, value] of Object.entries(layer)) {
       if (value === undefined) continue;
       // every value of a UserConfig is a scalar or a section, and a section is a flat object
-      merged[name] =
-        typeof value === "object" ? { ...(merged[name] as object | undefined), ...value } : value;
+      merged[name] = typeof value === "object" ? { ...(merged[name] as object | undefined), ...value } : value;
     }
   return parseUserConfig(merged);
 }

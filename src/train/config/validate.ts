@@ -17,17 +17,14 @@ function checkPatches({ model, crops }: TrainConfig): void {
   ];
   for (const [keyPath, size] of sizes)
     if (size % p !== 0)
-      throw new ConfigError(
-        `Cannot use ${keyPath} ${size}: it is not a multiple of the patch size ${p}; use ${sizesAround(size, p)}`,
-        { keyPath },
-      );
+      throw new ConfigError(`Cannot use ${keyPath} ${size}: it is not a multiple of the patch size ${p}; use ${sizesAround(size, p)}`, {
+        keyPath,
+      });
 }
 
 function checkModel({ model }: TrainConfig): void {
   if (model.width % model.heads === 0) return;
-  const good = Array.from({ length: model.width }, (_, i) => i + 1).filter(
-    (h) => model.width % h === 0 && model.width / h >= 16,
-  );
+  const good = Array.from({ length: model.width }, (_, i) => i + 1).filter((h) => model.width % h === 0 && model.width / h >= 16);
   throw new ConfigError(
     `Cannot use model.heads ${model.heads}: width ${model.width} does not divide into ${model.heads} heads; use ${good.length > 0 ? good.join(", ") : "1"}`,
     { keyPath: "model.heads" },
@@ -77,14 +74,10 @@ function checkLengths(config: TrainConfig, epochs: number): void {
 }
 
 /** Throws ConfigError for a configuration whose values do not go together. */
-export function checkConsistent(
-  config: TrainConfig,
-  options: { readonly images: number; readonly epochs: number },
-): void {
+export function checkConsistent(config: TrainConfig, options: { readonly images: number; readonly epochs: number }): void {
   checkPatches(config);
   checkModel(config);
   checkBatch(config, options.images);
   // before a run in minutes knows its steps its epochs are a guess
-  if (config.train.minutes === null || config.train.steps !== null)
-    checkLengths(config, options.epochs);
+  if (config.train.minutes === null || config.train.steps !== null) checkLengths(config, options.epochs);
 }

@@ -39,10 +39,7 @@ const stateSchema = z.object({
   threads: z.int().min(1),
   runtime: z.string(),
   dataDigest: z.string(),
-  files: z.record(
-    z.string().regex(/^[\w.-]+$/),
-    z.object({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
-  ),
+  files: z.record(z.string().regex(/^[\w.-]+$/), z.object({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
 }) satisfies z.ZodType<CheckpointState>;
 
 const STEP_DIR = /^step-(\d{8,})$/;
@@ -56,11 +53,7 @@ export function checkpointDir(runDir: string, step: number): string {
 
 /** `checkpoints/milestone-10` for the teacher after 10 % of the run. */
 export function milestoneDir(runDir: string, share: number): string {
-  return join(
-    runDir,
-    "checkpoints",
-    `milestone-${String(Math.round(share * 100)).padStart(2, "0")}`,
-  );
+  return join(runDir, "checkpoints", `milestone-${String(Math.round(share * 100)).padStart(2, "0")}`);
 }
 
 async function sumOf(path: string): Promise<{ bytes: number; sha256: string }> {
@@ -73,11 +66,7 @@ async function sumOf(path: string): Promise<{ bytes: number; sha256: string }> {
   return { bytes, sha256: hash.digest("hex") };
 }
 
-async function writeChecked(
-  path: string,
-  state: NewCheckpoint,
-  write: (dir: string) => Promise<void>,
-): Promise<void> {
+async function writeChecked(path: string, state: NewCheckpoint, write: (dir: string) => Promise<void>): Promise<void> {
   await replaceDirAtomic(path, async (dir) => {
     await write(dir);
     const files: Record<string, { bytes: number; sha256: string }> = {};
@@ -91,11 +80,7 @@ async function writeChecked(
  * Writes the checkpoint of `state.step`: `write` puts its files into the folder it is given, their sums are taken, the folder is synced
  * and renamed into place. Throws PlatformError when the disk is full; older checkpoints are untouched.
  */
-export async function writeCheckpoint(
-  runDir: string,
-  state: NewCheckpoint,
-  write: (dir: string) => Promise<void>,
-): Promise<string> {
+export async function writeCheckpoint(runDir: string, state: NewCheckpoint, write: (dir: string) => Promise<void>): Promise<string> {
   const path = checkpointDir(runDir, state.step);
   await writeChecked(path, state, write);
   return path;
@@ -117,15 +102,9 @@ function parseState(text: string, file: string): CheckpointState {
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new FormatError(
-      `Cannot read checkpoint "${file}": state.json is not JSON; use an older checkpoint`,
-      { file, cause },
-    );
+    throw new FormatError(`Cannot read checkpoint "${file}": state.json is not JSON; use an older checkpoint`, { file, cause });
   }
-  const version: unknown =
-    typeof raw === "object" && raw !== null && "formatVersion" in raw
-      ? raw.formatVersion
-      : undefined;
+  const version: unknown = typeof raw === "object" && raw !== null && "formatVersion" in raw ? raw.formatVersion : undefined;
   if (typeof version === "number" && version > CHECKPOINT_FORMAT)
     throw new FormatError(
       `Cannot read checkpoint "${file}": its format ${version} is newer than ${CHECKPOINT_FORMAT}; install a newer tricera`,
@@ -144,10 +123,7 @@ function parseState(text: string, file: string): CheckpointState {
 export async function readCheckpointState(dir: string): Promise<CheckpointState> {
   const file = join(dir, "state.json");
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new FormatError(
-      `Cannot read checkpoint "${dir}": state.json is missing; use an older checkpoint`,
-      { file, cause },
-    );
+    throw new FormatError(`Cannot read checkpoint "${dir}": state.json is missing; use an older checkpoint`, { file, cause });
   });
   const state = parseState(text, dir);
   for (const [name, { bytes, sha256 }] of Object.entries(state.files)) {
@@ -206,10 +182,9 @@ export async function findLatestCheckpoint(
     try {
       const state = await readCheckpointState(dir);
       if (state.step !== step)
-        throw new FormatError(
-          `Cannot read checkpoint "${dir}": its state is of step ${state.step}; use an older checkpoint`,
-          { file: dir },
-        );
+        throw new FormatError(`Cannot read checkpoint "${dir}": its state is of step ${state.step}; use an older checkpoint`, {
+          file: dir,
+        });
       return { dir, state };
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
@@ -221,15 +196,13 @@ export async function findLatestCheckpoint(
 
 /** Deletes all but the newest `keepLast` checkpoints that are whole folders; milestones stay. */
 export async function pruneCheckpoints(runDir: string, keepLast: number): Promise<void> {
-  for (const step of (await listCheckpoints(runDir)).slice(Math.max(1, keepLast)))
-    await removeDir(checkpointDir(runDir, step));
+  for (const step of (await listCheckpoints(runDir)).slice(Math.max(1, keepLast))) await removeDir(checkpointDir(runDir, step));
 }
 
 /** Makes a run folder ready to go on from `step`: half-written folders and (damaged) checkpoints beyond that step are deleted. */
 export async function rewindCheckpoints(runDir: string, step: number): Promise<void> {
   await mendCheckpoints(runDir);
-  for (const later of (await listCheckpoints(runDir)).filter((s) => s > step))
-    await removeDir(checkpointDir(runDir, later));
+  for (const later of (await listCheckpoints(runDir)).filter((s) => s > step)) await removeDir(checkpointDir(runDir, later));
 }
 
 /** Throws PlatformError when the disk of `dir` has less room than `bytes`: asked before training, not hours later. */

@@ -11,10 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(run, { recursive: true, force: true }));
 
-const { config } = resolveConfig(
-  { train: { steps: 9 } },
-  { images: 500, medianSidePx: 32, cores: 2, memoryBytes: 2 ** 34 },
-);
+const { config } = resolveConfig({ train: { steps: 9 } }, { images: 500, medianSidePx: 32, cores: 2, memoryBytes: 2 ** 34 });
 const dump = {
   step: 7,
   epoch: 1,
@@ -44,9 +41,7 @@ test("writeDump() is read again by readDump()", async () => {
 
 test("readDump() says what is wrong with a folder", async () => {
   const dir = await writeDump(run, dump, () => Promise.resolve());
-  await expect(readDump(run)).rejects.toThrow(
-    /this is a run folder; give one of its dumps: step-00000007/,
-  );
+  await expect(readDump(run)).rejects.toThrow(/this is a run folder; give one of its dumps: step-00000007/);
   await expect(readDump(join(run, "none"))).rejects.toThrow(/no dump\.json/);
   await writeFile(join(dir, "dump.json"), "{");
   await expect(readDump(dir)).rejects.toThrow(/not JSON/);

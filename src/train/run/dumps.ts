@@ -39,9 +39,7 @@ const dumpSchema = z.object({
   epoch: z.int().min(0),
   seed: z.int().min(0),
   reason: z.string(),
-  offending: z.array(
-    z.object({ name: z.string(), count: z.int().min(1), firstIndex: z.int().min(0) }),
-  ),
+  offending: z.array(z.object({ name: z.string(), count: z.int().min(1), firstIndex: z.int().min(0) })),
   sampleIds: z.array(z.int().min(0)),
   paths: z.array(z.string()),
   scalars: z.record(z.string(), z.number()),
@@ -54,9 +52,7 @@ export function dumpDir(runDir: string, step: number): string {
 }
 
 /** The tensors that hold a value that is not finite, with how many and where the first is. */
-export function findNotFinite(
-  tensors: Iterable<readonly [name: string, data: ArrayLike<number>]>,
-): StepDump["offending"] {
+export function findNotFinite(tensors: Iterable<readonly [name: string, data: ArrayLike<number>]>): StepDump["offending"] {
   const found: { name: string; count: number; firstIndex: number }[] = [];
   for (const [name, data] of tensors) {
     let count = 0;
@@ -92,14 +88,11 @@ export async function writeDump(
 /** Reads and checks a dump folder for `--replay`. Throws FormatError. */
 export async function readDump(dir: string): Promise<StepDump> {
   const file = join(dir, "dump.json");
-  const wrong = (why: string, cause?: unknown): FormatError =>
-    new FormatError(`Cannot replay "${dir}": ${why}`, { file, cause });
+  const wrong = (why: string, cause?: unknown): FormatError => new FormatError(`Cannot replay "${dir}": ${why}`, { file, cause });
   const text = await readFile(file, "utf8").catch(async (cause: unknown) => {
     const inside = (await readdir(join(dir, "dumps")).catch(() => [])).join(", ");
     throw wrong(
-      inside === ""
-        ? "there is no dump.json; give a folder of RUN/dumps"
-        : `this is a run folder; give one of its dumps: ${inside}`,
+      inside === "" ? "there is no dump.json; give a folder of RUN/dumps" : `this is a run folder; give one of its dumps: ${inside}`,
       cause,
     );
   });
@@ -110,13 +103,8 @@ export async function readDump(dir: string): Promise<StepDump> {
     throw wrong("dump.json is not JSON; use another dump", cause);
   }
   const parsed = dumpSchema.safeParse(raw);
-  if (!parsed.success)
-    throw wrong(
-      `dump.json has a wrong ${parsed.error.issues[0]?.path.join(".") || "form"}; use another dump`,
-    );
+  if (!parsed.success) throw wrong(`dump.json has a wrong ${parsed.error.issues[0]?.path.join(".") || "form"}; use another dump`);
   if (parsed.data.formatVersion > DUMP_FORMAT)
-    throw wrong(
-      `its format ${parsed.data.formatVersion} is newer than ${DUMP_FORMAT}; install a newer tricera`,
-    );
+    throw wrong(`its format ${parsed.data.formatVersion} is newer than ${DUMP_FORMAT}; install a newer tricera`);
   return { ...parsed.data, config: parseTrainConfig(parsed.data.config, `"${file}"`) };
 }

@@ -47,19 +47,14 @@ test("readMetrics() of a run without metrics, or with rubbish between, gives wha
   expect(await readMetrics(run)).toEqual([{ step: 1 }, { step: 2 }]);
 });
 
-test.skipIf(!existsSync("/dev/full"))(
-  "openTrainLog() on a full disk lets the run go on",
-  async () => {
-    await symlink("/dev/full", join(run, "train.log"));
-    openTrainLog(run)("a line");
-  },
-);
+test.skipIf(!existsSync("/dev/full"))("openTrainLog() on a full disk lets the run go on", async () => {
+  await symlink("/dev/full", join(run, "train.log"));
+  openTrainLog(run)("a line");
+});
 
 test("openTrainLog() appends lines with their time", async () => {
   const log = openTrainLog(run);
   log("first");
   log("second");
-  expect(await readFile(join(run, "train.log"), "utf8")).toMatch(
-    /^\d{4}-\d\d-\d\dT\S+Z first\n\S+ second\n$/,
-  );
+  expect(await readFile(join(run, "train.log"), "utf8")).toMatch(/^\d{4}-\d\d-\d\dT\S+Z first\n\S+ second\n$/);
 });

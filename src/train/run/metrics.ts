@@ -1,13 +1,5 @@
 /** @file `metrics.jsonl`: one line a step, cut back to the resumed step, never trusted beyond its last whole line. */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeError } from "./write-error.ts";
@@ -20,16 +12,13 @@ export interface MetricsLine {
 
 /** JSON has no NaN: such numbers are written as their names, which a reader cannot take for a value. */
 function toJson(line: MetricsLine): string {
-  return JSON.stringify(line, (_, value: unknown) =>
-    typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
-  );
+  return JSON.stringify(line, (_, value: unknown) => (typeof value === "number" && !Number.isFinite(value) ? String(value) : value));
 }
 
 function stepOf(line: string): number | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    const step =
-      typeof value === "object" && value !== null && "step" in value ? value.step : undefined;
+    const step = typeof value === "object" && value !== null && "step" in value ? value.step : undefined;
     return typeof step === "number" ? step : undefined;
   } catch {
     return undefined;
@@ -93,7 +82,5 @@ export async function readMetrics(runDir: string): Promise<readonly MetricsLine[
   const text = await readFile(join(runDir, "metrics.jsonl"), "utf8").catch(() => "");
   const whole = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
   // a line with a numeric step is a MetricsLine: its other values are read with care by whoever draws them
-  return whole
-    .filter((line) => stepOf(line) !== undefined)
-    .map((line) => JSON.parse(line) as MetricsLine);
+  return whole.filter((line) => stepOf(line) !== undefined).map((line) => JSON.parse(line) as MetricsLine);
 }

@@ -40,9 +40,7 @@ test("RunLock refuses a second run on one folder, in this process and in another
   const run = join(dir, "run");
   await using _lock = await RunLock.acquire(run);
   await expect(RunLock.acquire(run)).rejects.toThrow(
-    new RegExp(
-      `process ${process.pid} is writing it; wait for it, stop it, or choose another --out`,
-    ),
+    new RegExp(`process ${process.pid} is writing it; wait for it, stop it, or choose another --out`),
   );
   expect(await readdir(run)).toEqual(["run.lock"]);
 });
@@ -95,13 +93,9 @@ test("RunLock gets past a takeover that was killed, and clears what it left", as
 
 test("RunLock of another machine, or one that cannot be read, is a person's to delete", async () => {
   await writeFile(join(dir, "run.lock"), JSON.stringify({ ...thisHolder(), host: "elsewhere" }));
-  await expect(RunLock.acquire(dir)).rejects.toThrow(
-    /on "elsewhere" is writing it; .* delete ".*run\.lock"/,
-  );
+  await expect(RunLock.acquire(dir)).rejects.toThrow(/on "elsewhere" is writing it; .* delete ".*run\.lock"/);
   await writeFile(join(dir, "run.lock"), "{");
-  await expect(RunLock.acquire(dir)).rejects.toThrow(
-    /its lock cannot be read; if no other run writes there, delete/,
-  );
+  await expect(RunLock.acquire(dir)).rejects.toThrow(/its lock cannot be read; if no other run writes there, delete/);
 });
 
 test("isStale() knows a restarted machine and a reused process number", () => {

@@ -69,9 +69,7 @@ export function isStale(holder: LockHolder, here: LockHolder = thisHolder()): bo
   if (holder.host !== here.host) return false;
   if (holder.bootId !== here.bootId) return true;
   if (!isAlive(holder.pid)) return true;
-  return (
-    holder.started !== "" && startOf(holder.pid) !== "" && holder.started !== startOf(holder.pid)
-  );
+  return holder.started !== "" && startOf(holder.pid) !== "" && holder.started !== startOf(holder.pid);
 }
 
 async function readHolder(path: string): Promise<LockHolder | "none" | "unreadable"> {
@@ -89,20 +87,10 @@ async function readHolder(path: string): Promise<LockHolder | "none" | "unreadab
   }
 }
 
-function refusal(
-  dir: string,
-  path: string,
-  holder: LockHolder | "unreadable",
-  here: LockHolder,
-): PlatformError {
+function refusal(dir: string, path: string, holder: LockHolder | "unreadable", here: LockHolder): PlatformError {
   if (holder === "unreadable")
-    return new PlatformError(
-      `Cannot use run folder "${dir}": its lock cannot be read; if no other run writes there, delete "${path}"`,
-    );
-  const who =
-    holder.host === here.host
-      ? `process ${holder.pid}`
-      : `process ${holder.pid} on "${holder.host}"`;
+    return new PlatformError(`Cannot use run folder "${dir}": its lock cannot be read; if no other run writes there, delete "${path}"`);
+  const who = holder.host === here.host ? `process ${holder.pid}` : `process ${holder.pid} on "${holder.host}"`;
   const todo =
     holder.host === here.host
       ? "wait for it, stop it, or choose another --out"
@@ -157,8 +145,7 @@ export class RunLock {
   async release(): Promise<void> {
     process.off("exit", this.#onExit);
     const holder = await readHolder(this.#path);
-    if (typeof holder === "object" && holder.id === this.#holder.id)
-      await rm(this.#path, { force: true });
+    if (typeof holder === "object" && holder.id === this.#holder.id) await rm(this.#path, { force: true });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -174,8 +161,7 @@ async function place(own: string, path: string): Promise<boolean> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "";
     if (code === "EEXIST") return false;
-    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EOPNOTSUPP")
-      throw error;
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS" && code !== "EOPNOTSUPP") throw error;
   }
   try {
     await writeFile(path, await readFile(own), { flag: "wx" });
@@ -224,7 +210,6 @@ async function clearGates(dir: string, here: LockHolder): Promise<void> {
   for (const name of await readdir(dir)) {
     if (!name.startsWith(`run.lock${GATE}`)) continue;
     const holder = await readHolder(join(dir, name));
-    if (typeof holder === "object" && isStale(holder, here))
-      await rm(join(dir, name), { force: true });
+    if (typeof holder === "object" && isStale(holder, here)) await rm(join(dir, name), { force: true });
   }
 }

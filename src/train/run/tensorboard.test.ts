@@ -26,16 +26,12 @@ test("crc32c() meets the published vectors (RFC 3720 B.4)", () => {
 test("maskedCrc() rotates by 15 bits and adds the constant", () => {
   const c = crc32c(new TextEncoder().encode("foo"));
   const rotated = ((BigInt(c) >> 15n) | (BigInt(c) << 17n)) & 0xffffffffn;
-  expect(maskedCrc(new TextEncoder().encode("foo"))).toBe(
-    Number((rotated + 0xa282ead8n) & 0xffffffffn),
-  );
+  expect(maskedCrc(new TextEncoder().encode("foo"))).toBe(Number((rotated + 0xa282ead8n) & 0xffffffffn));
 });
 
 test("events have the bytes of tensorflow's Event message", () => {
   expect(hex(encodeVersion(1))).toBe("09000000000000f03f1a0d627261696e2e4576656e743a32");
-  expect(hex(encodeScalars(300, { loss: 0.5 }, 1))).toBe(
-    "09000000000000f03f10ac022a0d0a0b0a046c6f7373150000003f",
-  );
+  expect(hex(encodeScalars(300, { loss: 0.5 }, 1))).toBe("09000000000000f03f10ac022a0d0a0b0a046c6f7373150000003f");
   expect(hex(encodeRestart(7, 1))).toBe("09000000000000f03f10073a020801");
   expect(hex(encodePicture(1, { tag: "a", width: 2, height: 3, png: Uint8Array.of(9) }, 1))).toBe(
     "09000000000000f03f10012a100a0e0a0161220908031002180322" + "0109",

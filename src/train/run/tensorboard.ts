@@ -60,17 +60,11 @@ function textField(field: number, value: string): Uint8Array {
 }
 
 function doubleField(field: number, value: number): Uint8Array {
-  return concat([
-    Uint8Array.from(key(field, FIXED64)),
-    new Uint8Array(Float64Array.of(value).buffer),
-  ]);
+  return concat([Uint8Array.from(key(field, FIXED64)), new Uint8Array(Float64Array.of(value).buffer)]);
 }
 
 function floatField(field: number, value: number): Uint8Array {
-  return concat([
-    Uint8Array.from(key(field, FIXED32)),
-    new Uint8Array(Float32Array.of(value).buffer),
-  ]);
+  return concat([Uint8Array.from(key(field, FIXED32)), new Uint8Array(Float32Array.of(value).buffer)]);
 }
 
 function intField(field: number, value: number): Uint8Array {
@@ -93,19 +87,9 @@ export function encodeVersion(wallTimeSeconds: number): Uint8Array {
 }
 
 /** The message `Event` of some scalars: wall_time = 1, step = 2, summary = 5 { value = 1 { tag = 1, simple_value = 2 } }. */
-export function encodeScalars(
-  step: number,
-  values: Readonly<Record<string, number>>,
-  wallTimeSeconds: number,
-): Uint8Array {
-  const summary = Object.entries(values).map(([tag, value]) =>
-    bytesField(1, concat([textField(1, tag), floatField(2, value)])),
-  );
-  return concat([
-    doubleField(1, wallTimeSeconds),
-    intField(2, step),
-    bytesField(5, concat(summary)),
-  ]);
+export function encodeScalars(step: number, values: Readonly<Record<string, number>>, wallTimeSeconds: number): Uint8Array {
+  const summary = Object.entries(values).map(([tag, value]) => bytesField(1, concat([textField(1, tag), floatField(2, value)])));
+  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, concat(summary))]);
 }
 
 export interface TensorboardPicture {
@@ -116,33 +100,16 @@ export interface TensorboardPicture {
 }
 
 /** The message `Event` of a picture: value { tag = 1, image = 4 { height = 1, width = 2, colorspace = 3 (RGB), encoded = 4 } }. */
-export function encodePicture(
-  step: number,
-  picture: TensorboardPicture,
-  wallTimeSeconds: number,
-): Uint8Array {
+export function encodePicture(step: number, picture: TensorboardPicture, wallTimeSeconds: number): Uint8Array {
   const { tag, width, height, png } = picture;
-  const image = concat([
-    intField(1, height),
-    intField(2, width),
-    intField(3, 3),
-    bytesField(4, png),
-  ]);
+  const image = concat([intField(1, height), intField(2, width), intField(3, 3), bytesField(4, png)]);
   const value = concat([textField(1, tag), bytesField(4, image)]);
-  return concat([
-    doubleField(1, wallTimeSeconds),
-    intField(2, step),
-    bytesField(5, bytesField(1, value)),
-  ]);
+  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, bytesField(1, value))]);
 }
 
 /** `SessionLog { status = START }` at a step (Event.session_log = 7): TensorBoard forgets what an earlier file said of later steps. */
 export function encodeRestart(step: number, wallTimeSeconds: number): Uint8Array {
-  return concat([
-    doubleField(1, wallTimeSeconds),
-    intField(2, step),
-    bytesField(7, intField(1, 1)),
-  ]);
+  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(7, intField(1, 1))]);
 }
 
 /** Appends to one event file under `events/`; a resumed run opens a new file. */
@@ -157,10 +124,7 @@ export class TensorboardWriter {
     const dir = join(runDir, "events");
     mkdirSync(dir, { recursive: true });
     const writer = new TensorboardWriter(
-      join(
-        dir,
-        `events.out.tfevents.${String(Date.now()).padStart(13, "0")}.${hostname()}.${process.pid}`,
-      ),
+      join(dir, `events.out.tfevents.${String(Date.now()).padStart(13, "0")}.${hostname()}.${process.pid}`),
     );
     writer.#append(encodeVersion(Date.now() / 1000));
     if (options.step > 0) writer.#append(encodeRestart(options.step + 1, Date.now() / 1000));
@@ -191,18 +155,12 @@ export function readRecords(file: Uint8Array, name = "event file"): readonly Uin
   for (let at = 0; at + 12 <= file.length;) {
     const length = Number(view.getBigUint64(at, true));
     if (view.getUint32(at + 8, true) !== maskedCrc(file.subarray(at, at + 8)))
-      throw new FormatError(
-        `Cannot read "${name}": the sum at offset ${at + 8} is wrong; the file is damaged`,
-        { file: name },
-      );
+      throw new FormatError(`Cannot read "${name}": the sum at offset ${at + 8} is wrong; the file is damaged`, { file: name });
     const end = at + 12 + length;
     if (end + 4 > file.length) break;
     const data = file.subarray(at + 12, end);
     if (view.getUint32(end, true) !== maskedCrc(data))
-      throw new FormatError(
-        `Cannot read "${name}": the sum at offset ${end} is wrong; the file is damaged`,
-        { file: name },
-      );
+      throw new FormatError(`Cannot read "${name}": the sum at offset ${end} is wrong; the file is damaged`, { file: name });
     records.push(data);
     at = end + 4;
   }

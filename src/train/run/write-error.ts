@@ -14,11 +14,8 @@ export function writeError(what: string, error: unknown): Error {
       { cause: error },
     );
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")
-    return new PlatformError(
-      `Cannot write ${what}: it is not writable (${code}); change its permissions or choose another --out`,
-      { cause: error },
-    );
-  return error instanceof Error
-    ? error
-    : new PlatformError(`Cannot write ${what}: ${String(error)}; try again`);
+    return new PlatformError(`Cannot write ${what}: it is not writable (${code}); change its permissions or choose another --out`, {
+      cause: error,
+    });
+  return error instanceof Error ? error : new PlatformError(`Cannot write ${what}: ${String(error)}; try again`);
 }

@@ -4,7 +4,9 @@ import { cast, compare, cos, div, exp, mul, neg, sign, sin, sub, type Tensor, ad
 import { at, NO_GRADIENT, unbroadcast, type VjpContext, type VjpRule, type VjpTable } from "./rule.ts";
 
 /** One input; the cotangent is `dy` times a slope made of x and y. */
-function slope(fn: (x: Tensor, y: Tensor) => Operand): (c: Pick<VjpContext<"exp">, "inputs" | "outputs" | "grads">) => readonly (() => Tensor)[] {
+function slope(
+  fn: (x: Tensor, y: Tensor) => Operand,
+): (c: Pick<VjpContext<"exp">, "inputs" | "outputs" | "grads">) => readonly (() => Tensor)[] {
   return ({ inputs, outputs, grads }) => [() => mul(at(grads, 0), fn(at(inputs, 0), at(outputs, 0)))];
 }
 

@@ -1,6 +1,21 @@
 /** @file VJP rules of contractions, reductions and composites. */
 import type { OpParams, ReduceOp } from "../../ir/index.ts";
-import { broadcast, cast, compare, div, dot, maximum, mul, reduceSum, reshape, scatterAdd, softmax, sqrt, sub, type Tensor } from "../../trace/index.ts";
+import {
+  broadcast,
+  cast,
+  compare,
+  div,
+  dot,
+  maximum,
+  mul,
+  reduceSum,
+  reshape,
+  scatterAdd,
+  softmax,
+  sqrt,
+  sub,
+  type Tensor,
+} from "../../trace/index.ts";
 import { at, NO_GRADIENT, unbroadcast, type VjpContext, type VjpTable } from "./rule.ts";
 
 /** y = α op(a) op(b): da = α dy op(b)ᵀ and db = α op(a)ᵀ dy, written so that no operand is transposed by itself. */
@@ -76,7 +91,11 @@ export const REDUCTIONS: VjpTable<ReduceOp> = {
   layerNorm: ({ inputs, outputs, grads }) => {
     let made: Tensor[] | undefined;
     const all = (): Tensor[] =>
-      (made ??= at(grads, 0).builder.node("layerNormGrad", [at(grads, 0), at(inputs, 0), at(inputs, 1), at(outputs, 1), at(outputs, 2)], {}));
+      (made ??= at(grads, 0).builder.node(
+        "layerNormGrad",
+        [at(grads, 0), at(inputs, 0), at(inputs, 1), at(outputs, 1), at(outputs, 2)],
+        {},
+      ));
     return [() => at(all(), 0), () => at(all(), 1), () => at(all(), 2)];
   },
   layerNormGrad: NO_GRADIENT,
@@ -96,4 +115,3 @@ export const REDUCTIONS: VjpTable<ReduceOp> = {
     ];
   },
 };
-

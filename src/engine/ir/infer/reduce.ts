@@ -25,7 +25,8 @@ const dotAdd: InferRule<"dotAdd"> = (inputs, params) => {
   const shape = dotShape("dotAdd", a, b, params);
   if (shape.length !== 2) fail("dotAdd", inputs, "takes two axes; dot has batch axes");
   const lead = 2 - c.shape.length;
-  if (lead < 0 || c.shape.some((d, i) => d !== 1 && d !== shape[lead + i])) fail("dotAdd", inputs, `what is added does not fit [${shape.join(",")}]`);
+  if (lead < 0 || c.shape.some((d, i) => d !== 1 && d !== shape[lead + i]))
+    fail("dotAdd", inputs, `what is added does not fit [${shape.join(",")}]`);
   return [{ dtype: a.dtype, shape }];
 };
 
@@ -76,13 +77,21 @@ const layerNorm: InferRule<"layerNorm"> = (inputs) => {
   const d = dim(x, -1);
   if (!sameShape(w.shape, [d]) || !sameShape(b.shape, [d])) fail("layerNorm", inputs, `weight and bias must be [${d}], the last axis`);
   const stat = [...x.shape.slice(0, -1), 1];
-  return [{ dtype: x.dtype, shape: x.shape }, { dtype: x.dtype, shape: stat }, { dtype: x.dtype, shape: stat }];
+  return [
+    { dtype: x.dtype, shape: x.shape },
+    { dtype: x.dtype, shape: stat },
+    { dtype: x.dtype, shape: stat },
+  ];
 };
 
 const layerNormGrad: InferRule<"layerNormGrad"> = (inputs) => {
   const [dy, x, w] = arity("layerNormGrad", inputs, 5) as [ValueType, ValueType, ValueType]; // counted by arity
   if (!sameShape(dy.shape, x.shape)) fail("layerNormGrad", inputs, "shapes differ");
-  return [{ dtype: x.dtype, shape: x.shape }, { dtype: x.dtype, shape: w.shape }, { dtype: x.dtype, shape: w.shape }];
+  return [
+    { dtype: x.dtype, shape: x.shape },
+    { dtype: x.dtype, shape: w.shape },
+    { dtype: x.dtype, shape: w.shape },
+  ];
 };
 
 const attention: InferRule<"attention"> = (inputs) => {

@@ -24,7 +24,8 @@ const reshape: InferRule<"reshape"> = (inputs, { shape }) => {
 const transpose: InferRule<"transpose"> = (inputs, { perm }) => {
   const [x] = arity("transpose", inputs, 1) as [ValueType]; // counted by arity
   const sorted = [...perm].sort((a, b) => a - b);
-  if (perm.length !== x.shape.length || sorted.some((a, i) => a !== i)) fail("transpose", [x], `[${perm.join(",")}] is no order of its axes`);
+  if (perm.length !== x.shape.length || sorted.some((a, i) => a !== i))
+    fail("transpose", [x], `[${perm.join(",")}] is no order of its axes`);
   return [{ dtype: x.dtype, shape: perm.map((p) => dim(x, p)) }];
 };
 
@@ -67,12 +68,14 @@ const concat: InferRule<"concat"> = (inputs, { axis }) => {
 const split: InferRule<"split"> = (inputs, { axis, sizes }) => {
   const [x] = arity("split", inputs, 1) as [ValueType]; // counted by arity
   axisOf("split", x, axis);
-  if (sizes.reduce((a, b) => a + b, 0) !== dim(x, axis) || sizes.some((n) => n < 1)) fail("split", [x], `sizes [${sizes.join(",")}] do not fill axis ${axis}`);
+  if (sizes.reduce((a, b) => a + b, 0) !== dim(x, axis) || sizes.some((n) => n < 1))
+    fail("split", [x], `sizes [${sizes.join(",")}] do not fill axis ${axis}`);
   return sizes.map((n) => ({ dtype: x.dtype, shape: x.shape.map((d, i) => (i === axis ? n : d)) }));
 };
 
 function needIndices(op: "gather" | "scatterAdd", indices: ValueType): void {
-  if (indices.dtype !== "i32" || indices.shape.length !== 1) throw new DTypeError(`Cannot ${op} by ${show(indices)}: indices must be int32[n]`);
+  if (indices.dtype !== "i32" || indices.shape.length !== 1)
+    throw new DTypeError(`Cannot ${op} by ${show(indices)}: indices must be int32[n]`);
 }
 
 const gather: InferRule<"gather"> = (inputs) => {
@@ -89,4 +92,16 @@ const scatterAdd: InferRule<"scatterAdd"> = (inputs, { rows }) => {
   return [{ dtype: updates.dtype, shape: [rows, ...updates.shape.slice(1)] }];
 };
 
-export const SHAPE_OPS: InferTable<ShapeOp> = { constant, iota, reshape, transpose, broadcast, slice, pad, concat, split, gather, scatterAdd };
+export const SHAPE_OPS: InferTable<ShapeOp> = {
+  constant,
+  iota,
+  reshape,
+  transpose,
+  broadcast,
+  slice,
+  pad,
+  concat,
+  split,
+  gather,
+  scatterAdd,
+};

@@ -35,7 +35,8 @@ export function interpret(graph: Graph, values: ReadonlyMap<string, Cell>): Map<
     );
     node.outputs.forEach((v, i) => {
       const out = outs[i];
-      if (out === undefined || !sameShape(out.shape, v.shape)) throw new InternalError(`Cannot interpret ${node.op}: output ${i} has another shape than inferred`);
+      if (out === undefined || !sameShape(out.shape, v.shape))
+        throw new InternalError(`Cannot interpret ${node.op}: output ${i} has another shape than inferred`);
       cells.set(v.id, out);
     });
   }

@@ -9,12 +9,16 @@ function dot(a: Cell, b: Cell, { transA, transB, alpha }: { transA: boolean; tra
   return fill([...a.shape.slice(0, -2), m, n], (at) => {
     const [batch, i, j] = [at.slice(0, -2), at.at(-2) ?? 0, at.at(-1) ?? 0];
     let sum = 0;
-    for (let c = 0; c < k; c++) sum += read(a, [...batch, ...(transA ? [c, i] : [i, c])]) * read(b, [...batch, ...(transB ? [j, c] : [c, j])]);
+    for (let c = 0; c < k; c++)
+      sum += read(a, [...batch, ...(transA ? [c, i] : [i, c])]) * read(b, [...batch, ...(transB ? [j, c] : [c, j])]);
     return alpha * sum;
   });
 }
 
-function reduce(x: Cell, options: { axes: readonly number[]; keepDims: boolean; start: number; join: (a: number, b: number) => number }): Cell {
+function reduce(
+  x: Cell,
+  options: { axes: readonly number[]; keepDims: boolean; start: number; join: (a: number, b: number) => number },
+): Cell {
   const { axes, keepDims, start, join } = options;
   const kept = fill(
     x.shape.map((d, i) => (axes.includes(i) ? 1 : d)),

@@ -17,7 +17,13 @@ function same(op: string, options: EmitOptions = {}): Rule {
 
 const identity: Rule = (node, to) => [to.name(arg(node, 0))];
 
-const COMPARE: { readonly [K in Exclude<CompareDirection, "ne">]: string } = { eq: "Equal", lt: "Less", le: "LessOrEqual", gt: "Greater", ge: "GreaterOrEqual" };
+const COMPARE: { readonly [K in Exclude<CompareDirection, "ne">]: string } = {
+  eq: "Equal",
+  lt: "Less",
+  le: "LessOrEqual",
+  gt: "Greater",
+  ge: "GreaterOrEqual",
+};
 
 export const ELEMENTWISE: LowerTable<ElementwiseOp> = {
   neg: same("Neg"),

@@ -36,7 +36,11 @@ function live(nodes: readonly OnnxNode[], outputs: readonly string[]): OnnxNode[
 }
 
 /** Lowers nodes whose free values become inputs; `outputs` are those that others read. */
-export function lowerStage(nodes: readonly Node[], outputs: readonly Value[], { target = "ort-cpu" }: { readonly target?: OnnxTarget } = {}): LoweredStage {
+export function lowerStage(
+  nodes: readonly Node[],
+  outputs: readonly Value[],
+  { target = "ort-cpu" }: { readonly target?: OnnxTarget } = {},
+): LoweredStage {
   const to = new Lowering(target);
   const inputs: Value[] = [];
   const read = (v: Value): void => {

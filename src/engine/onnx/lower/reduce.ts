@@ -35,7 +35,9 @@ function gemm(node: Node<"dot"> | Node<"dotAdd">, to: Lowering): string {
 }
 
 function reduce(op: string): (node: Node<"reduceSum"> | Node<"reduceSumSquare"> | Node<"reduceMax">, to: Lowering) => readonly string[] {
-  return (node, to) => [to.emit(op, [to.name(arg(node, 0)), to.i64(node.params.axes)], { attrs: { keepdims: { int: Number(node.params.keepDims) } } })];
+  return (node, to) => [
+    to.emit(op, [to.name(arg(node, 0)), to.i64(node.params.axes)], { attrs: { keepdims: { int: Number(node.params.keepDims) } } }),
+  ];
 }
 
 /** Column sums of a matrix: a product with a row of ones runs on all threads, ReduceSum over the leading axis does not. */
@@ -100,7 +102,9 @@ export const REDUCTIONS: LowerTable<ReduceOp> = {
   reduceSumSquare: reduce("ReduceSumSquare"),
   reduceMax: reduce("ReduceMax"),
   argMax: (node, to) => [
-    to.emit("Cast", [to.emit("ArgMax", [to.name(arg(node, 0))], { attrs: { axis: { int: node.params.axis }, keepdims: { int: 0 } } })], { attrs: INT32 }),
+    to.emit("Cast", [to.emit("ArgMax", [to.name(arg(node, 0))], { attrs: { axis: { int: node.params.axis }, keepdims: { int: 0 } } })], {
+      attrs: INT32,
+    }),
   ],
   topK: (node, to) => {
     const [values = "", indices = ""] = to.emitAll("TopK", [to.name(arg(node, 0)), to.i64([node.params.k])], { attrs: LAST, outputs: 2 });

@@ -30,7 +30,10 @@ export const SHAPE_OPS: LowerTable<ShapeOp> = {
     ),
   ],
   split: (node, to) =>
-    to.emitAll("Split", [to.name(arg(node, 0)), to.i64(node.params.sizes)], { attrs: { axis: { int: node.params.axis } }, outputs: node.params.sizes.length }),
+    to.emitAll("Split", [to.name(arg(node, 0)), to.i64(node.params.sizes)], {
+      attrs: { axis: { int: node.params.axis } },
+      outputs: node.params.sizes.length,
+    }),
   gather: (node, to) => [to.emit("Gather", [to.name(arg(node, 0)), to.name(arg(node, 1))], { attrs: { axis: { int: 0 } } })],
   scatterAdd: (node, to) => {
     const updates = arg(node, 0);

@@ -45,7 +45,16 @@ const STATUS_CALLS = {
 } as const;
 
 /** Functions that release a handle. */
-const RELEASE_CALLS = { env: 92, status: 93, memoryInfo: 94, session: 95, value: 96, sessionOptions: 100, threadingOptions: 122, arenaConfig: 157 } as const;
+const RELEASE_CALLS = {
+  env: 92,
+  status: 93,
+  memoryInfo: 94,
+  session: 95,
+  value: 96,
+  sessionOptions: 100,
+  threadingOptions: 122,
+  arenaConfig: 157,
+} as const;
 
 const GET_ERROR_MESSAGE = 2;
 
@@ -159,7 +168,13 @@ function readPointer(address: Handle, offset: number): Handle {
 }
 
 function bindPointer(address: Handle, result: string, args: readonly Kind[]): NativeCall {
-  return koffi.decode(address, koffi.proto(result, args.map((kind) => C_TYPES[kind]))) as NativeCall; // as: koffi decodes a prototype to its callable
+  return koffi.decode(
+    address,
+    koffi.proto(
+      result,
+      args.map((kind) => C_TYPES[kind]),
+    ),
+  ) as NativeCall; // as: koffi decodes a prototype to its callable
 }
 
 function mapValues<K extends string, A, B>(table: Readonly<Record<K, A>>, map: (value: A) => B): { readonly [N in K]: B } {

@@ -42,9 +42,12 @@ export function openOrt({ threads = availableParallelism(), spin = false, optimi
     throw new ConfigError(`Cannot open ONNX Runtime: threads is ${threads}; use a whole number of at least 1`, { keyPath: "threads" });
   const key = `threads ${threads}, spin ${spin}, optimize ${optimize}`;
   if (current !== undefined && current.key !== key)
-    throw new ConfigError(`Cannot open ONNX Runtime with ${key}: it is open with ${current.key}; a process has one, so dispose that first or use its options`, {
-      keyPath: "threads",
-    });
+    throw new ConfigError(
+      `Cannot open ONNX Runtime with ${key}: it is open with ${current.key}; a process has one, so dispose that first or use its options`,
+      {
+        keyPath: "threads",
+      },
+    );
   current ??= createNative(key, { threads, spin, optimize });
   return new OrtEnv(current, threads);
 }

@@ -27,11 +27,17 @@ export interface FindOptions {
  * Finds ONNX Runtime: the file TRICERA_ORT_LIBRARY names, else the one inside the npm package `onnxruntime-node`
  * (linux, darwin, win32; x64 and arm64 as far as the package has them). Throws PlatformError when there is none.
  */
-export function findOnnxRuntime({ platform = process.platform, arch = process.arch, env = process.env }: FindOptions = {}): OnnxRuntimeLibrary {
+export function findOnnxRuntime({
+  platform = process.platform,
+  arch = process.arch,
+  env = process.env,
+}: FindOptions = {}): OnnxRuntimeLibrary {
   const custom = env["TRICERA_ORT_LIBRARY"];
   if (custom !== undefined && custom !== "") {
     if (existsSync(custom)) return { path: custom, packageVersion: "custom" };
-    throw new PlatformError(`Cannot find ONNX Runtime: TRICERA_ORT_LIBRARY names "${custom}", which does not exist; set it to the library file or unset it`);
+    throw new PlatformError(
+      `Cannot find ONNX Runtime: TRICERA_ORT_LIBRARY names "${custom}", which does not exist; set it to the library file or unset it`,
+    );
   }
   const manifest = packageManifest();
   const path = libraryIn(join(dirname(manifest), "bin"), platform, arch);

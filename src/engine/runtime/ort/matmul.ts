@@ -40,7 +40,8 @@ export function makeScoreBlock(env: OrtEnv): ScoreBlock {
   const sessions = new Map<string, OrtSession>();
   const sessionFor = (sizes: Sizes): OrtSession => {
     const key = JSON.stringify(sizes);
-    const session = sessions.get(key) ?? env.session(encodeModel(scoreModel(sizes)), { inputs: ["queries", "bank"], outputs: outputNames(sizes) });
+    const session =
+      sessions.get(key) ?? env.session(encodeModel(scoreModel(sizes)), { inputs: ["queries", "bank"], outputs: outputNames(sizes) });
     sessions.delete(key);
     sessions.set(key, session); // now the youngest
     return session;
@@ -83,7 +84,9 @@ function sizesOf({ d, queries, bank, scores, maxima }: ScoreBlockInput): Sizes {
       `Cannot score rows of width ${d}: queries have ${queries.length} values, the bank ${bank.length}, scores ${scores.length}; pass [q, d], [n, d] and [q, n]`,
     );
   if (maxima !== undefined && maxima.length * MAXIMA_COLUMNS !== q * n)
-    throw new ShapeError(`Cannot take maxima of ${q} x ${n} scores: the array has ${maxima.length} values; n must be a multiple of ${MAXIMA_COLUMNS} and the array [q, n / ${MAXIMA_COLUMNS}]`);
+    throw new ShapeError(
+      `Cannot take maxima of ${q} x ${n} scores: the array has ${maxima.length} values; n must be a multiple of ${MAXIMA_COLUMNS} and the array [q, n / ${MAXIMA_COLUMNS}]`,
+    );
   return { q, n, d, maxima: maxima !== undefined };
 }
 
@@ -110,6 +113,9 @@ function scoreModel({ q, n, d, maxima }: Sizes): OnnxModel {
       { name: "queries", dtype: "f32", shape: [q, d] },
       { name: "bank", dtype: "f32", shape: [n, d] },
     ],
-    outputs: [{ name: "scores", dtype: "f32", shape: [q, n] }, ...(maxima ? [{ name: "maxima", dtype: "f32" as const, shape: [q, groups] }] : [])],
+    outputs: [
+      { name: "scores", dtype: "f32", shape: [q, n] },
+      ...(maxima ? [{ name: "maxima", dtype: "f32" as const, shape: [q, groups] }] : []),
+    ],
   };
 }

@@ -140,7 +140,9 @@ export class OrtRun {
 
 function checkCount(what: string, tensors: readonly OrtTensor[], names: readonly string[]): void {
   if (tensors.length !== names.length)
-    throw new ShapeError(`Cannot bind ONNX session: it has ${names.length} ${what} (${names.join(", ")}), ${tensors.length} were given; pass one tensor for each`);
+    throw new ShapeError(
+      `Cannot bind ONNX session: it has ${names.length} ${what} (${names.join(", ")}), ${tensors.length} were given; pass one tensor for each`,
+    );
 }
 
 function handles(tensors: readonly OrtTensor[]): BigUint64Array {

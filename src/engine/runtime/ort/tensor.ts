@@ -1,6 +1,16 @@
 /** @file A tensor of ONNX Runtime over memory of ours: nothing is copied, ONNX Runtime reads and writes the view itself. */
 import koffi from "koffi";
-import { type DType, DTYPE_BYTES, DTypeError, formatType, InternalError, type Shape, ShapeError, sizeOf, type TypedArray } from "../../../core/index.ts";
+import {
+  type DType,
+  DTYPE_BYTES,
+  DTypeError,
+  formatType,
+  InternalError,
+  type Shape,
+  ShapeError,
+  sizeOf,
+  type TypedArray,
+} from "../../../core/index.ts";
 import { ONNX_DTYPE } from "../../onnx/proto.ts";
 import type { Handle, OrtApi } from "./api.ts";
 
@@ -43,11 +53,24 @@ export class OrtTensor implements Disposable {
   constructor(api: OrtApi, memoryInfo: Handle, memory: TensorMemory, data: TypedArray | undefined) {
     const { address, bytes, dtype, shape } = memory;
     const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
-    if (bytes !== needed) throw new ShapeError(`Cannot make ${formatType(dtype, shape)}: it takes ${needed} bytes, its memory has ${bytes}; pass memory of that size`);
+    if (bytes !== needed)
+      throw new ShapeError(
+        `Cannot make ${formatType(dtype, shape)}: it takes ${needed} bytes, its memory has ${bytes}; pass memory of that size`,
+      );
     const dims = BigInt64Array.from(shape, BigInt); // ONNX Runtime copies it
     const place = address === 0n ? NOWHERE : address;
     this.#handle = api.make("make a tensor", (out) =>
-      api.call("make a tensor", "createTensor", memoryInfo, place, bytes, shape.length === 0 ? null : dims, shape.length, ONNX_DTYPE[dtype], out),
+      api.call(
+        "make a tensor",
+        "createTensor",
+        memoryInfo,
+        place,
+        bytes,
+        shape.length === 0 ? null : dims,
+        shape.length,
+        ONNX_DTYPE[dtype],
+        out,
+      ),
     );
     this.#api = api;
     this.dtype = dtype;
@@ -57,7 +80,10 @@ export class OrtTensor implements Disposable {
 
   /** The OrtValue*, for an argument list. Throws InternalError after dispose. */
   get handle(): Handle {
-    if (this.#handle === 0n) throw new InternalError(`Cannot use tensor ${formatType(this.dtype, this.shape)}: it is disposed; keep it until the last run is over`);
+    if (this.#handle === 0n)
+      throw new InternalError(
+        `Cannot use tensor ${formatType(this.dtype, this.shape)}: it is disposed; keep it until the last run is over`,
+      );
     return this.#handle;
   }
 
@@ -73,7 +99,8 @@ export class OrtTensor implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#handle === 0n) return;
-    if (this.#pins > 0) throw new InternalError(`Cannot dispose tensor ${formatType(this.dtype, this.shape)}: a run uses it; await the run first`);
+    if (this.#pins > 0)
+      throw new InternalError(`Cannot dispose tensor ${formatType(this.dtype, this.shape)}: a run uses it; await the run first`);
     this.#api.release("value", this.#handle);
     this.#handle = 0n;
   }

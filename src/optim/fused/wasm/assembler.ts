@@ -163,8 +163,14 @@ export function assembleModule(functions: readonly FunctionBuilder[]): Uint8Arra
     ...MAGIC,
     ...section(SECTION.type, types),
     ...section(SECTION.import, [memory]),
-    ...section(SECTION.function, functions.map((_, i) => leb(i))),
-    ...section(SECTION.export, functions.map((f, i) => [...text(f.name), 0x00, ...leb(i)])),
+    ...section(
+      SECTION.function,
+      functions.map((_, i) => leb(i)),
+    ),
+    ...section(
+      SECTION.export,
+      functions.map((f, i) => [...text(f.name), 0x00, ...leb(i)]),
+    ),
     ...section(SECTION.code, bodies),
   ]);
 }

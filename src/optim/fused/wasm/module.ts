@@ -46,7 +46,11 @@ function elementwiseLoop<A extends string, S extends string>(name: string, optio
   f.doWhileBelow(bytes, TURN_BYTES, (at) => {
     const addresses = mapNames(arrays, (a) => f.compute("i32", "i32.add", bases[a], at));
     for (let offset = 0; offset < TURN_BYTES; offset += VECTOR_BYTES) {
-      const next = body(vectorOps(f), mapNames(arrays, (a) => f.load(addresses[a], offset)), splats);
+      const next = body(
+        vectorOps(f),
+        mapNames(arrays, (a) => f.load(addresses[a], offset)),
+        splats,
+      );
       for (const a of arrays) {
         const value = next[a];
         if (value !== undefined) f.store(addresses[a], offset, value);
@@ -61,7 +65,8 @@ function dotLoop(): FunctionBuilder {
   const f = new FunctionBuilder("dot", "f64");
   const [bytes, a, b] = [f.param("i32"), f.param("i32"), f.param("i32")];
   const sums = Array.from({ length: 4 }, () => f.local("v128"));
-  const pair = (address: Local, offset: number): Local => f.compute("v128", "f64x2.promote_low_f32x4", f.load(address, offset, "v128.load64_zero"));
+  const pair = (address: Local, offset: number): Local =>
+    f.compute("v128", "f64x2.promote_low_f32x4", f.load(address, offset, "v128.load64_zero"));
   f.doWhileBelow(bytes, TURN_BYTES, (at) => {
     const [x, y] = [f.compute("i32", "i32.add", a, at), f.compute("i32", "i32.add", b, at)];
     for (let offset = 0; offset < TURN_BYTES; offset += 8) {
@@ -97,6 +102,10 @@ export function optimizerModule(): Uint8Array {
       scalars: ["clip", "weightDecay", "trust", "lr", "momentum"],
       body: momentumUpdate,
     }),
-    elementwiseLoop("ema", { arrays: ["teacher", "param"], scalars: ["rest"], body: (ops, x, { rest }) => ({ teacher: ema(ops, x, rest) }) }),
+    elementwiseLoop("ema", {
+      arrays: ["teacher", "param"],
+      scalars: ["rest"],
+      body: (ops, x, { rest }) => ({ teacher: ema(ops, x, rest) }),
+    }),
   ]);
 }
