@@ -1,0 +1,7 @@
+/** @file Data sets: listed, frozen for a run, served in batches. */
+export { type DataEntry, type DataList, entryName, makeList } from "./entry.ts";
+export type { ListOptions } from "./folder.ts";
+export { compareLists, describeChanges, digestList, freezeList, type ListChanges, readFrozenList } from "./frozen-list.ts";
+export { holdOut } from "./hold-out.ts";
+export { listData } from "./list.ts";
+export { epochOrder, imageRef, Loader, type LoaderOptions } from "./loader.ts";

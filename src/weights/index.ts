@@ -1,0 +1,16 @@
+/** @file Files of tensors: safetensors, npy; written whole or not at all. */
+export { checkDiskSpace, type FileContent, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
+export { toFloat32 } from "./half.ts";
+export { decodeNpy, readNpy, writeNpy } from "./npy.ts";
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type Metadata,
+  openSafetensors,
+  readSafetensors,
+  SafetensorsFile,
+  type StreamedTensor,
+  writeSafetensors,
+  type WritableTensors,
+} from "./safetensors.ts";
+export type { NamedTensors } from "./tensor-bytes.ts";
