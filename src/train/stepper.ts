@@ -238,6 +238,14 @@ export class Stepper implements AsyncDisposable {
     };
   }
 
+  /** The work of a step without its effect, for measuring its speed. */
+  async measure(inputs: StepInputs): Promise<void> {
+    await this.#runTeacher(inputs);
+    floats(this.#targets, "inputs", "teacherTemp")[0] = inputs.scalars.teacherTemp;
+    await this.#targets.run({ signal: inputs.signal });
+    await this.#runStudent(inputs);
+  }
+
   async #runTeacher({ globals, signal }: StepInputs): Promise<void> {
     const { batchSize: batch, microBatchSize: micro } = this.config;
     const [input, logits, all] = [

@@ -14,3 +14,4 @@ export {
   type WritableTensors,
 } from "./safetensors.ts";
 export type { NamedTensors } from "./tensor-bytes.ts";
+export { fromHuggingFace, toHuggingFace, vitModelConfig } from "./hf-vit.ts";

@@ -1,0 +1,57 @@
+/** @file The teacher's backbone as others load it. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { HostTensor } from "../../core/index.ts";
+import { replaceDirAtomic, toHuggingFace, vitModelConfig, writeSafetensors } from "../../weights/index.ts";
+import type { TrainConfig } from "../config/index.ts";
+import type { Stepper } from "../stepper.ts";
+import { vitOf } from "./dino-config.ts";
+import { digestConfig } from "./prepare.ts";
+
+const PREFIX = "backbone.";
+
+/** Writes `exported/last`: a Hugging Face folder (`ViTModel`) with the teacher's backbone and a model card. Returns its path. */
+export async function exportTeacher(
+  runDir: string,
+  stepper: Stepper,
+  {
+    config,
+    step,
+    images,
+    name = "last",
+  }: { readonly config: TrainConfig; readonly step: number; readonly images: number; readonly name?: string },
+): Promise<string> {
+  const dir = join(runDir, "exported", name);
+  const tensors = new Map<string, HostTensor>(
+    stepper.specs
+      .filter((s) => s.name.startsWith(PREFIX))
+      .map((s) => [s.name.slice(PREFIX.length), { dtype: "f32", shape: s.shape, data: stepper.flats.teacher.view(s.name) }]),
+  );
+  const vit = vitOf(config);
+  await replaceDirAtomic(dir, async (into) => {
+    await writeSafetensors(join(into, "model.safetensors"), toHuggingFace(tensors, vit), { format: "pt" });
+    await writeFile(join(into, "config.json"), `${JSON.stringify(vitModelConfig(vit), null, 2)}\n`);
+    await writeFile(join(into, "preprocessor_config.json"), `${JSON.stringify(processorConfig(config), null, 2)}\n`);
+    await writeFile(join(into, "README.md"), card(config, { step, images }));
+  });
+  return dir;
+}
+
+function processorConfig({ crops, augment }: TrainConfig): object {
+  const size = crops.globalSizePx;
+  return {
+    image_processor_type: "ViTImageProcessor",
+    do_resize: true,
+    size: { height: size, width: size },
+    resample: 3,
+    do_rescale: true,
+    rescale_factor: 1 / 255,
+    do_normalize: true,
+    image_mean: augment.mean,
+    image_std: augment.std,
+  };
+}
+
+function card(config: TrainConfig, { step, images }: { readonly step: number; readonly images: number }): string {
+  return `---\nlibrary_name: transformers\npipeline_tag: image-feature-extraction\ntags: [dino, self-supervised, tricera]\n---\n\nA vision transformer (${config.model.arch}) trained without labels by ${config.method} with Tricera: ${step} steps of ${config.train.batchSize * config.train.accumulate} images from a set of ${images}. Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.\n`;
+}

@@ -1,0 +1,70 @@
+/** @file What a step is measured by: a line of metrics, and alarms. */
+import type { Loader } from "../../data/index.ts";
+import type { TrainConfig } from "../config/index.ts";
+import { type Alarm, CollapseMonitor, effectiveRank, featureStd, klFromLoss } from "../monitors.ts";
+import type { MetricsLine } from "../run/index.ts";
+import type { StepResult, StepScalars } from "../stepper.ts";
+
+/** Steps between two looks at the features: they cost an eigenvalue problem. */
+const FEATURES_EVERY = 20;
+
+/** Rows whose rank is measured at most. */
+const MAX_ROWS = 128;
+
+/** Turns steps into lines of metrics and alarms. */
+export class Watch {
+  readonly #monitor: CollapseMonitor;
+  readonly #config: TrainConfig;
+
+  constructor(config: TrainConfig, totalSteps: number) {
+    this.#config = config;
+    this.#monitor = new CollapseMonitor({ prototypes: config.head.prototypes, quietSteps: Math.min(100, Math.ceil(totalSteps / 5)) });
+  }
+
+  read(
+    step: number,
+    result: StepResult,
+    {
+      scalars,
+      ms,
+      loader,
+      stepsPerEpoch,
+    }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Loader; readonly stepsPerEpoch: number },
+  ): { readonly line: MetricsLine; readonly alarms: readonly Alarm[] } {
+    const { train, model, head } = this.#config;
+    const crossEntropy = (result.parts["loss.globals"] ?? 0) + (result.parts["loss.locals"] ?? 0);
+    const looks = step % FEATURES_EVERY === 0 || step === 1;
+    const rows = Math.min(MAX_ROWS, result.features.length / model.width);
+    const features = { data: result.features, rows, width: model.width };
+    const rank = looks
+      ? { featureStd: featureStd(features), effectiveRank: effectiveRank(features), fullRank: Math.min(rows, model.width) }
+      : {};
+    const marginal = marginalOf(result.prototypes, head.prototypes);
+    const alarms = this.#monitor.read({ step, crossEntropy, teacherEntropy: result.targetEntropy, ...rank });
+    const line: MetricsLine = {
+      step,
+      epoch: step / stepsPerEpoch,
+      loss: result.loss,
+      ...result.parts,
+      lr: scalars.lr,
+      weightDecay: scalars.weightDecay,
+      emaMomentum: scalars.emaMomentum,
+      teacherTemp: scalars.teacherTemp,
+      gradNorm: result.optimizer.globalNorm,
+      teacherEntropy: result.teacherEntropy,
+      targetEntropy: result.targetEntropy,
+      kl: klFromLoss(crossEntropy, result.targetEntropy),
+      prototypeUsage: marginal,
+      ...rank,
+      stepMs: Math.round(ms),
+      imagesPerSecond: (1000 * train.batchSize * train.accumulate) / ms,
+      waitedMs: Math.round(loader.waitedMs),
+    };
+    return { line, alarms };
+  }
+}
+
+/** Share of the prototypes chosen by some row, of those that could be. */
+function marginalOf(prototypes: Int32Array, k: number): number {
+  return new Set(prototypes).size / Math.max(1, Math.min(k, prototypes.length));
+}
