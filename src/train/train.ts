@@ -283,7 +283,6 @@ async function runSteps(run: Run): Promise<TrainResult> {
     if (signal?.aborted !== true) throw error;
   } finally {
     await loader.drain();
-    board?.close();
   }
   await save();
   const done = step >= totalSteps;

@@ -44,7 +44,12 @@ export class Crew {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#failure = new InternalError("Cannot step: the optimizer is closed; open a new one");
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await Promise.all(
+      this.#workers.map((worker) => {
+        worker.ref(); // an idle thread would let the process end before it is closed
+        return worker.terminate();
+      }),
+    );
   }
 
   #settle(worker: Worker): void {
@@ -55,7 +60,6 @@ export class Crew {
 
   #fail(cause: unknown): void {
     this.#failure ??= new PlatformError("Cannot step: an optimizer thread has died; resume from the last checkpoint", { cause });
-    for (const worker of this.#workers) worker.unref();
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
   }
