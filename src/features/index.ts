@@ -1,0 +1,5 @@
+/** @file Features: encoders, models opened from folders, tables. */
+export { embed, type EmbedOptions, type EmbedResult, extractByModel, type ExtractRequest } from "./embed.ts";
+export { type Encoded, Encoder, type EncoderOptions, type Pooling } from "./encoder.ts";
+export { type Extracted, extractFeatures, type ExtractOptions, normalizeRows } from "./extract.ts";
+export { openModel, type OpenModel } from "./model.ts";

@@ -1,0 +1,96 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Rng } from "../core/index.ts";
+import { encodePng } from "../images/node/index.ts";
+import { writeFileAtomic } from "../weights/index.ts";
+import { checkpointDir, readMetrics } from "./run/index.ts";
+import { train, type TrainOptions } from "./train.ts";
+
+let dir = "";
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "tricera-train-"));
+  const rng = new Rng(1);
+  for (let i = 0; i < 24; i++) {
+    const data = Uint8Array.from({ length: 24 * 24 * 3 }, (_, j) => (j % 7) * 20 + rng.int(100) + (i % 3) * 10);
+    await writeFileAtomic(join(dir, "images", `${String(i).padStart(2, "0")}.png`), await encodePng({ width: 24, height: 24, data }));
+  }
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+const config = (steps: number, more: object = {}): NonNullable<TrainOptions["config"]> => ({
+  data: { path: join(dir, "images"), workers: 1 },
+  model: { arch: "vit", depth: 2, width: 16, heads: 2, patchSizePx: 4, imageSizePx: 16, dropPath: 0.1 },
+  crops: { globalSizePx: 16, localSizePx: 8, localCount: 2 },
+  head: { prototypes: 32, hidden: 32, bottleneck: 16 },
+  train: { batchSize: 8, steps, threads: 2, ...more },
+  checkpoint: { everySteps: 100 },
+});
+
+const FILES = ["student", "teacher", "optimizer", "method"];
+const filesOf = (out: string, step: number): Promise<Buffer[]> =>
+  Promise.all(FILES.map((name) => readFile(join(checkpointDir(out, step), `${name}.safetensors`))));
+
+/** Trains until `step` and stops there as Ctrl-C does. */
+async function trainUntil(step: number, options: TrainOptions): Promise<void> {
+  const stop = new AbortController();
+  await train({ ...options, signal: stop.signal, onProgress: ({ done }) => (done >= step ? stop.abort() : undefined) });
+}
+
+describe("train", () => {
+  test("six steps equal three, a stop, --resume and three, bit for bit", async () => {
+    const [whole, parted] = [join(dir, "whole"), join(dir, "parted")];
+    await train({ config: config(6), out: whole });
+    await trainUntil(3, { config: config(6), out: parted });
+    expect(await readFile(join(checkpointDir(parted, 3), "state.json"), "utf8")).toContain('"step": 3');
+    await train({ out: parted, resume: true });
+    const [a, b] = [await filesOf(whole, 6), await filesOf(parted, 6)];
+    FILES.forEach((name, i) => expect(a[i]?.equals(b[i] ?? Buffer.alloc(0)), name).toBe(true));
+    expect((await readMetrics(parted)).map((l) => l.loss)).toEqual((await readMetrics(whole)).map((l) => l.loss));
+  });
+
+  test("refuses a folder that holds a run, and a changed config at --resume", async () => {
+    const out = join(dir, "again");
+    await train({ config: config(1), out });
+    await expect(train({ config: config(1), out })).rejects.toThrow(/there is one already; use --resume, --overwrite/);
+    await expect(train({ config: { optim: { lr: 1 } }, out, resume: true })).rejects.toThrow(/optim\.lr/);
+    await train({ config: config(1), out, overwrite: true });
+  });
+
+  test("refuses to resume when images were added, unless told to go on", async () => {
+    const out = join(dir, "changed");
+    await trainUntil(1, { config: config(2), out });
+    const extra = join(dir, "images", "zz.png");
+    await writeFileAtomic(extra, await encodePng({ width: 8, height: 8, data: new Uint8Array(192) }));
+    await expect(train({ out, resume: true })).rejects.toThrow(/1 added .*zz\.png/);
+    const result = await train({ out, resume: true, acceptDataChange: true });
+    expect(result.steps).toBe(2);
+    await rm(extra);
+  });
+
+  test("passes over a truncated checkpoint to the one before", async () => {
+    const out = join(dir, "truncated");
+    await train({ config: { ...config(4), checkpoint: { everySteps: 2 } }, out });
+    await writeFileAtomic(join(checkpointDir(out, 4), "student.safetensors"), new Uint8Array(10));
+    const notes: string[] = [];
+    const result = await train({ out, resume: true, onNotice: (line) => notes.push(line) });
+    expect(notes.join("\n")).toMatch(/Passing over a damaged checkpoint.*student\.safetensors has 10 of/);
+    expect(result.steps).toBe(4);
+  });
+
+  test("leaves broken images out and says so", async () => {
+    const broken = join(dir, "images", "05-broken.jpg");
+    await writeFileAtomic(broken, new Uint8Array(0));
+    const notes: string[] = [];
+    const result = await train({ config: config(3), out: join(dir, "broken"), onNotice: (line) => notes.push(line) });
+    expect(result.failedImages).toBe(1);
+    expect(notes.join("\n")).toMatch(/05-broken\.jpg/);
+    await rm(broken);
+  });
+
+  test("a batch larger than the data is refused with the numbers", async () => {
+    const options = { ...config(1), train: { batchSize: 100, steps: 1 } };
+    await expect(train({ config: options, out: join(dir, "large") })).rejects.toThrow(/100.*24|24.*100/);
+  });
+});
