@@ -51,6 +51,7 @@ export async function extractByModel(lists: readonly DataList[], request: Extrac
       { keyPath: "imageSizePx" },
     );
   await using pool = openEvalPool({
+    resize: "square",
     threads,
     decode: request.decode ?? "managed",
     alpha: request.alpha ?? "drop",

@@ -3,3 +3,4 @@ export { embed, type EmbedOptions, type EmbedResult, extractByModel, type Extrac
 export { type Encoded, Encoder, type EncoderOptions, type Pooling } from "./encoder.ts";
 export { type Extracted, extractFeatures, type ExtractOptions, normalizeRows } from "./extract.ts";
 export { openModel, type OpenModel } from "./model.ts";
+export { type Nearest, nearestNeighbours, type NearestOptions } from "./nearest.ts";

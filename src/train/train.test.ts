@@ -47,7 +47,7 @@ describe("train", () => {
     await train({ out: parted, resume: true });
     const [a, b] = [await filesOf(whole, 6), await filesOf(parted, 6)];
     FILES.forEach((name, i) => expect(a[i]?.equals(b[i] ?? Buffer.alloc(0)), name).toBe(true));
-    expect((await readMetrics(parted)).map((l) => l.loss)).toEqual((await readMetrics(whole)).map((l) => l.loss));
+    expect((await readMetrics(parted)).map((l) => l["loss"])).toEqual((await readMetrics(whole)).map((l) => l["loss"]));
   });
 
   test("refuses a folder that holds a run, and a changed config at --resume", async () => {

@@ -1,0 +1,14 @@
+/** @file Tricera: train, embed and evaluate DINO vision transformers. The package's public entry in Node. */
+export {
+  ConfigError,
+  FormatError,
+  type JobOptions,
+  type OnProgress,
+  PlatformError,
+  type Progress,
+  ShapeError,
+  UsageError,
+} from "./core/index.ts";
+export { evalKnn, type EvalKnnOptions, type EvalKnnResult } from "./evals/index.ts";
+export { embed, type EmbedOptions, type EmbedResult, type Pooling } from "./features/index.ts";
+export { type TrainConfig, train, type TrainOptions, type TrainResult, type UserConfig } from "./train/index.ts";
