@@ -1,6 +1,6 @@
 /** @file Nearest neighbours by dot product, block by block: there is never a whole matrix of scores. */
 import { ConfigError, type JobOptions } from "../core/index.ts";
-import { makeScoreBlock, MAXIMA_COLUMNS, openOrtEnv } from "../engine/runtime/index.ts";
+import { makeScoreBlock, MAXIMA_COLUMNS, openOrt } from "../engine/runtime/index.ts";
 
 export interface NearestOptions extends JobOptions {
   /** Width of a row. */
@@ -94,7 +94,7 @@ export async function nearestNeighbours(bank: Float32Array, queries: Float32Arra
     if (!rows.every(Number.isFinite))
       throw new ConfigError(`Cannot find neighbours: the ${what} has features that are not finite; embed again`, { keyPath: what });
   const result = { k, indices: new Int32Array(m * k), scores: new Float32Array(m * k) };
-  using env = openOrtEnv({ threads });
+  using env = openOrt({ threads });
   using scorer = makeScoreBlock(env);
   for (let q = 0; q < m; q += QUERY_BLOCK) {
     const rows = Math.min(QUERY_BLOCK, m - q);

@@ -4,6 +4,8 @@ export type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
 export {
   findOnnxRuntime,
   makeScoreBlock,
+  MAXIMA_COLUMNS,
+  openOrt,
   type OnnxRuntimeLibrary,
   type OrtEnv,
   OrtError,

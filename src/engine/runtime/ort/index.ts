@@ -2,6 +2,6 @@
 export { OrtError } from "./api.ts";
 export { type OrtEnv, openOrt, type OrtOptions } from "./env.ts";
 export { findOnnxRuntime, type OnnxRuntimeLibrary } from "./library.ts";
-export { makeScoreBlock, type ScoreBlock, type ScoreBlockInput } from "./matmul.ts";
+export { makeScoreBlock, MAXIMA_COLUMNS, type ScoreBlock, type ScoreBlockInput } from "./matmul.ts";
 export type { OrtRun, OrtSession, SessionNames } from "./session.ts";
 export type { OrtTensor, TensorMemory } from "./tensor.ts";
