@@ -23,7 +23,7 @@ export function checkImport(file: string, specifier: string): string | undefined
   if (from === undefined || to === undefined || from === to) return undefined;
   if (ROOMS.indexOf(to) > ROOMS.indexOf(from)) return `${file} imports ${target}: ${to} is above ${from}`;
   const isTest = /\.test\.ts$|\/testing\//.test(file);
-  const isEntry = /\/index\.ts$/.test(target) || /^src\/engine\/[^/]+\/index\.ts$/.test(target);
+  const isEntry = target.endsWith("/index.ts");
   if (!isEntry && !isTest) return `${file} imports ${target}: import ${to}'s index.ts`;
   return undefined;
 }

@@ -52,6 +52,8 @@ function rows(value: unknown, path: string): readonly (readonly [string, string]
 
 /** A result for people: one line a value. */
 export function formatResult(result: unknown): string {
+  if (typeof result === "object" && result !== null && "text" in result && typeof result.text === "string")
+    return result.text.trimEnd() + "\n";
   const lines = rows(result, "");
   const wide = Math.max(0, ...lines.map(([key]) => key.length));
   return lines.map(([key, value]) => `${key.padEnd(wide)}  ${value}\n`).join("");

@@ -1,5 +1,5 @@
 /** @file Files of tensors: safetensors, npy; written whole or not at all. */
-export { checkDiskSpace, type FileContent, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
+export { cleanLeftovers, checkDiskSpace, recoverDir, type FileContent, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
 export { toFloat32 } from "./half.ts";
 export { decodeNpy, readNpy, writeNpy } from "./npy.ts";
 export {

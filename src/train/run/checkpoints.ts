@@ -5,7 +5,7 @@ import { readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/
 import { join } from "node:path";
 import { z } from "zod";
 import { FormatError, PlatformError } from "../../core/index.ts";
-import { cleanLeftovers, recoverDir, replaceDirAtomic } from "../../weights/atomic-file.ts";
+import { cleanLeftovers, recoverDir, replaceDirAtomic } from "../../weights/index.ts";
 
 /** The newest format this release writes; older ones are read. */
 export const CHECKPOINT_FORMAT = 1;

@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../../core/index.ts";
-import { replaceDirAtomic } from "../../weights/atomic-file.ts";
+import { replaceDirAtomic } from "../../weights/index.ts";
 import { parseTrainConfig, type TrainConfig } from "../config/index.ts";
 
 /** The newest format this release writes; older ones are read. */
