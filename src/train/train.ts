@@ -23,6 +23,7 @@ import { dinoConfigOf, optimizerOf, scheduleScalars } from "./loop/dino-config.t
 import { exportTeacher } from "./loop/export.ts";
 import { gatherFacts, readConfig, runtimeName, writeConfig } from "./loop/prepare.ts";
 import { listMismatches, readState, readStepCounts, writeState } from "./loop/run-state.ts";
+import { Probe } from "./loop/probe.ts";
 import { Watch } from "./loop/watch.ts";
 import {
   assertDiskRoom,
@@ -215,6 +216,12 @@ async function runSteps(run: Run): Promise<TrainResult> {
   using metrics = MetricsLog.open(dir, { step });
   const watch = new Watch(resolved.config, totalSteps);
   const board = config.log.tensorboard ? await TensorboardWriter.open(dir, { step }) : undefined;
+  await using probe = new Probe({ dir, list, resolved, stepper, device });
+  const knnEvery = config.knn.train === null ? 0 : Math.max(1, Math.round(config.knn.everyEpochs * stepsPerEpoch));
+  const look = async (): Promise<void> => {
+    if (config.log.imagesEverySteps > 0 && (step % config.log.imagesEverySteps === 0 || step === totalSteps)) await probe.snapshot(step);
+    if (knnEvery > 0 && (step % knnEvery === 0 || step === totalSteps)) metrics.append({ step, knnTop1: await probe.knn(signal) });
+  };
   const dataDigest = digestList(list);
   let saved = found === undefined ? -1 : step;
   let lastLoss = NaN;
@@ -236,6 +243,7 @@ async function runSteps(run: Run): Promise<TrainResult> {
   };
   const milestones = new Map(config.checkpoint.milestones.map((share) => [Math.max(1, Math.round(share * (totalSteps ?? 1))), share]));
   try {
+    if (step === 0) await look();
     while (step < totalSteps && signal?.aborted !== true) {
       const batch = await loader.next();
       const scalars = scalarsAt?.(step);
@@ -261,7 +269,10 @@ async function runSteps(run: Run): Promise<TrainResult> {
       lastLoss = result.loss;
       const { line, alarms } = watch.read(step, result, { scalars, ms: performance.now() - before, loader, stepsPerEpoch });
       if (step % config.log.everySteps === 0 || step === 1 || step === totalSteps) metrics.append(line);
-      for (const alarm of alarms) note(`ALARM at step ${step}: ${alarm.text}`);
+      for (const alarm of alarms) {
+        note(`ALARM at step ${step}: ${alarm.text}`);
+        probe.alarm(`Step ${step}: ${alarm.text}`);
+      }
       if (board !== undefined)
         board.scalars(
           step,
@@ -277,6 +288,7 @@ async function runSteps(run: Run): Promise<TrainResult> {
       const share = milestones.get(step);
       if (share !== undefined)
         await writeMilestone(dir, { share, state: checkpointState() }, (into) => writeState(into, stepper, "teacher"));
+      await look();
       if (step % config.checkpoint.everySteps === 0) await save();
     }
   } catch (error) {
