@@ -91,7 +91,7 @@ export async function nearestNeighbours(bank: Float32Array, queries: Float32Arra
     ["bank", bank],
     ["queries", queries],
   ] as const)
-    if (!rows.every(Number.isFinite))
+    if (!allFinite(rows))
       throw new ConfigError(`Cannot find neighbours: the ${what} has features that are not finite; embed again`, { keyPath: what });
   const result = { k, indices: new Int32Array(m * k), scores: new Float32Array(m * k) };
   using env = openOrt({ threads });
@@ -133,6 +133,13 @@ export async function nearestNeighbours(bank: Float32Array, queries: Float32Arra
     onProgress?.({ what: "searching", done: q + rows, total: m, unit: "queries" });
   }
   return result;
+}
+
+/** Any NaN or infinity makes the sum of x − x NaN. */
+function allFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]! - values[i]!; // i < length
+  return sum === 0;
 }
 
 /** Zero rows up to a whole group; their scores are never taken. A group's maximum may be theirs, which costs a look only. */
