@@ -50,6 +50,19 @@ describe("train", () => {
     expect((await readMetrics(parted)).map((l) => l["loss"])).toEqual((await readMetrics(whole)).map((l) => l["loss"]));
   });
 
+  test("writes a report with the pictures of several moments, and k-NN on labelled images", async () => {
+    const out = join(dir, "report");
+    const knn = { train: join(dir, "classes.csv"), everyEpochs: 1, k: 3 };
+    const rows = Array.from({ length: 24 }, (_, i) => `images/${String(i).padStart(2, "0")}.png,class-${i % 3}`);
+    await writeFileAtomic(knn.train, rows.join("\n"));
+    await train({ config: { ...config(6), knn, log: { everySteps: 1, imagesEverySteps: 3 } }, out });
+    const html = await readFile(join(out, "report.html"), "utf8");
+    for (const part of ["Features appear", "step 0", "step 6", "k-NN top-1", "optim.lr"]) expect(html).toContain(part);
+    const scores = (await readMetrics(out)).flatMap((l) => l["knnTop1"] ?? []);
+    expect(scores.length).toBeGreaterThanOrEqual(2);
+    for (const score of scores) expect(score).toBeGreaterThanOrEqual(0);
+  });
+
   test("refuses a folder that holds a run, and a changed config at --resume", async () => {
     const out = join(dir, "again");
     await train({ config: config(1), out });

@@ -300,6 +300,14 @@ async function runSteps(run: Run): Promise<TrainResult> {
   const done = step >= totalSteps;
   if (!done) note(`Stopped after step ${step} of ${totalSteps}; go on with --resume`);
   const exported = await exportTeacher(dir, stepper, { config: resolved.config, step, images: list.entries.length });
+  await probe.report([
+    ["Model", config.model.arch],
+    ["Steps", `${step} of ${totalSteps}`],
+    ["Images", String(list.entries.length)],
+    ["Images a step", String(dino.batchSize)],
+    ["Minutes", ((performance.now() - started) / 60_000).toFixed(1)],
+    ["Broken images", String(loader.failed.length)],
+  ]);
   return {
     out: dir,
     steps: step,
