@@ -17,6 +17,8 @@ export interface Command {
   readonly help: string;
   /** Reads the arguments, works, returns the exit code. Throws UsageError for bad use. */
   readonly run: (argv: readonly string[], context: CommandContext) => Promise<number>;
+  /** Reads the arguments as `run` does and stops there. Throws UsageError for bad use. */
+  readonly check: (argv: readonly string[]) => void;
 }
 
 export interface CommandSpec<T extends OptionTable> {
@@ -87,14 +89,14 @@ export function helpOf(spec: {
 /** Makes a command of its table. `--help` anywhere among its options shows the help instead of running. */
 export function defineCommand<T extends OptionTable>(spec: CommandSpec<T>): Command {
   const help = helpOf(spec);
+  const read = (argv: readonly string[]): unknown => parseArgs(argv, { ...spec.options, ...COMMON });
   const run = async (argv: readonly string[], context: CommandContext): Promise<number> => {
     if (argv.includes("--help") || argv.includes("-h")) {
       context.terminal.out(help);
       return 0;
     }
-    const values: unknown = parseArgs(argv, { ...spec.options, ...COMMON });
     // the table is spec.options and COMMON, which is what the type says
-    return spec.run(values as OptionValues<T> & CommonValues, context);
+    return spec.run(read(argv) as OptionValues<T> & CommonValues, context);
   };
-  return { name: spec.name, summary: spec.summary, help, run };
+  return { name: spec.name, summary: spec.summary, help, run, check: (argv) => void read(argv) };
 }

@@ -25,7 +25,7 @@ function overview(): string {
 }
 
 /** The command whose words begin the arguments, longest name first (`eval knn` before `eval`). */
-function findCommand(argv: readonly string[]): {
+export function findCommand(argv: readonly string[]): {
   readonly command: Command;
   readonly rest: readonly string[];
 } {
