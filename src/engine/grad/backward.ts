@@ -1,10 +1,10 @@
 /** @file The backward walk: reverse-mode differentiation of the nodes traced so far. */
-import { InternalError } from "../../core/index.ts";
-import type { Node, OpName } from "../ir/index.ts";
-import { add, Tensor } from "../trace/index.ts";
+import { InternalError, sameShape, ShapeError } from "../../core/index.ts";
+import { isFloat, type Node, type OpName, type Value } from "../ir/index.ts";
+import { add, scalar, Tensor } from "../trace/index.ts";
 import { ELEMENTWISE } from "./rules/elementwise.ts";
 import { REDUCTIONS } from "./rules/reduce.ts";
-import { NO_GRADIENT, type VjpTable } from "./rules/rule.ts";
+import { NO_GRADIENT, NOT_TWICE, type VjpTable } from "./rules/rule.ts";
 import { SHAPE_OPS } from "./rules/shape-ops.ts";
 
 export const VJP: VjpTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS };
@@ -16,10 +16,13 @@ export interface BackwardOptions {
   readonly running?: readonly (Tensor | undefined)[];
 }
 
-/** Ids of values that vary with `wrt`. */
+/** Ids of values that vary smoothly with `wrt`; integers and bools never do. */
 function varying(nodes: readonly Node[], wrt: readonly Tensor[]): Set<number> {
   const ids = new Set(wrt.map((t) => t.value.id));
-  for (const n of nodes) if (VJP[n.op] !== NO_GRADIENT && n.inputs.some((v) => ids.has(v.id))) for (const o of n.outputs) ids.add(o.id);
+  for (const n of nodes) {
+    if (VJP[n.op] === NO_GRADIENT || !n.inputs.some((v) => ids.has(v.id))) continue;
+    for (const o of n.outputs) if (isFloat(o.dtype)) ids.add(o.id);
+  }
   return ids;
 }
 
@@ -29,6 +32,7 @@ function runRule<K extends OpName>(
 ): readonly (Tensor | undefined)[] {
   const rule: VjpTable<K>[K] = VJP[node.op];
   if (rule === NO_GRADIENT) return [];
+  if (rule === NOT_TWICE) throw new InternalError(`Cannot differentiate ${node.op}: it is a gradient itself; give it a rule of its own`);
   const { wrap, grads, needs } = context;
   const thunks = rule({ params: node.params, inputs: node.inputs.map(wrap), outputs: node.outputs.map(wrap), grads, needs });
   return thunks.map((make, i) => (needs[i] === true ? make?.() : undefined));
@@ -40,37 +44,42 @@ function runRule<K extends OpName>(
  */
 export function gradients(of: Tensor, wrt: readonly Tensor[], { seed, running = [] }: BackwardOptions = {}): (Tensor | undefined)[] {
   const { builder } = of;
-  if (seed === undefined && of.shape.length > 0)
-    throw new InternalError(`Cannot differentiate ${of.toString()}: it is not a scalar; sum it or give a seed`);
   const nodes = [...builder.nodes];
   const varies = varying(nodes, wrt);
+  const made = new Set(nodes.flatMap((n) => n.outputs.map((v) => v.id)));
   const cotangents = new Map<number, Tensor>();
-  wrt.forEach((t, i) => {
+  const give = (v: Value, g: Tensor): void => {
+    const sofar = cotangents.get(v.id);
+    cotangents.set(v.id, sofar === undefined ? g : add(sofar, g));
+  };
+  // What is made from other tensors must not hand its running gradient on to them: that one is added at the end.
+  const late = wrt.map((t, i) => {
     const start = running[i];
-    if (start !== undefined) cotangents.set(t.value.id, start);
+    if (start === undefined || made.has(t.value.id)) return start;
+    give(t.value, start);
+    return undefined;
   });
-  cotangents.set(
-    of.value.id,
-    seed ?? builder.op("constant", [], { dtype: of.dtype, shape: [], data: of.dtype === "f64" ? Float64Array.of(1) : Float32Array.of(1) }),
-  );
-  const own = new Set(wrt.map((t) => t.value.id));
-  const wrap = (v: Node["inputs"][number]): Tensor => new Tensor(builder, v);
+  give(of.value, seedOf(of, seed));
+  const wrap = (v: Value): Tensor => new Tensor(builder, v);
   for (const node of nodes.reverse()) {
-    const grads = node.outputs.map((v) => (own.has(v.id) ? undefined : cotangents.get(v.id)));
+    const grads = node.outputs.map((v) => cotangents.get(v.id));
     const needs = node.inputs.map((v) => varies.has(v.id));
     if (grads.every((g) => g === undefined) || !needs.includes(true)) continue;
-    builder.inRegion(
-      node.region === "" ? "" : `${node.region}~`,
-      () => {
-        runRule(node, { wrap, grads, needs }).forEach((g, i) => {
-          const v = node.inputs[i];
-          if (g === undefined || v === undefined) return;
-          const sofar = cotangents.get(v.id);
-          cotangents.set(v.id, sofar === undefined ? g : add(sofar, g));
-        });
-      },
-      { absolute: true },
-    );
+    const region = node.region === "" ? "" : `${node.region}~`;
+    const back = (): void => runRule(node, { wrap, grads, needs }).forEach((g, i) => g !== undefined && give(node.inputs[i]!, g)); // one thunk an input
+    builder.inRegion(region, back, { absolute: true });
   }
-  return wrt.map((t) => cotangents.get(t.value.id));
+  return wrt.map((t, i) => sum(late[i], cotangents.get(t.value.id)));
+}
+
+function seedOf(of: Tensor, seed: Tensor | undefined): Tensor {
+  if (seed === undefined && of.shape.length > 0)
+    throw new ShapeError(`Cannot differentiate ${of.toString()}: it is not a scalar; sum it or give a seed`);
+  if (seed !== undefined && (seed.dtype !== of.dtype || !sameShape(seed.shape, of.shape)))
+    throw new ShapeError(`Cannot differentiate ${of.toString()}: the seed is ${seed.toString()}; give one of the same type`);
+  return seed ?? scalar(of.builder, 1, of.dtype);
+}
+
+function sum(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : add(a, b);
 }

@@ -17,6 +17,7 @@ export type {
 } from "./types.ts";
 export { isOp } from "./types.ts";
 export { INFER, inferTypes } from "./infer/index.ts";
+export { checkShape, isFloat } from "./infer/rule.ts";
 export { printGraph, printNode } from "./print.ts";
 export { verifyGraph } from "./verify.ts";
 export { EVAL, interpret } from "./interpret/index.ts";

@@ -6,11 +6,14 @@ function typed(v: Value): string {
   return `%${v.id}: ${formatType(v.dtype, v.shape)}`;
 }
 
+/** Values of a constant that are printed. */
+const SHOWN = 4;
+
 function printParams(node: Node): string {
   const entries = Object.entries(node.params).map(([k, v]) => {
     if (ArrayBuffer.isView(v)) {
-      const a = [...(v as Float32Array).subarray(0, 4)]; // any typed array prints alike
-      return `${k}=[${a.map(String).join(",")}${v.byteLength / Math.max(1, a.length) > 8 && (v as Float32Array).length > 4 ? ",…" : ""}]`; // the same
+      const { length } = v as Float32Array; // any typed array has one, and prints alike
+      return `${k}=[${[...(v as Float32Array).subarray(0, SHOWN)].map(String).join(",")}${length > SHOWN ? ",…" : ""}]`; // the same
     }
     return `${k}=${Array.isArray(v) ? `[${v.join(",")}]` : String(v)}`;
   });

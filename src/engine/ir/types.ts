@@ -65,6 +65,7 @@ export interface OpParams {
   readonly gelu: None;
   readonly geluGrad: None;
   readonly attention: { readonly scale: number };
+  readonly attentionGrad: { readonly scale: number };
   readonly l2Normalize: { readonly eps: number };
 }
 
@@ -147,5 +148,6 @@ export type ReduceOp =
   | "layerNormGrad"
   | "geluGrad"
   | "attention"
+  | "attentionGrad"
   | "l2Normalize";
 export type ElementwiseOp = Exclude<OpName, ShapeOp | ReduceOp>;

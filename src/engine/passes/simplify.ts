@@ -42,7 +42,7 @@ function shareKey(node: Node): string | undefined {
   const params = Object.entries(node.params).map(([k, v]) => {
     if (!ArrayBuffer.isView(v)) return `${k}=${String(v)}`;
     const data = v as Float32Array; // any typed array joins alike
-    return data.length > 16 ? undefined : `${k}=${data.join(",")}`;
+    return data.length > 16 ? undefined : `${k}=${Array.from(data, (x) => (Object.is(x, -0) ? "-0" : String(x))).join(",")}`; // 0 and −0 differ in 1/x
   });
   return params.includes(undefined) ? undefined : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
 }

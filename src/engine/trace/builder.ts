@@ -1,6 +1,7 @@
 /** @file The graph under construction: tracing adds nodes here, in order, each marked with the current region. */
 import { InternalError, type DType, type Shape } from "../../core/index.ts";
 import {
+  checkShape,
   type Graph,
   type GraphInput,
   type GraphOutput,
@@ -29,7 +30,9 @@ export class Builder {
 
   /** Adds a node and gives its outputs; shapes and dtypes are inferred and checked here, at trace time. */
   node<K extends OpName>(op: K, inputs: readonly Tensor[], params: OpParams[K]): Tensor[] {
-    for (const t of inputs) if (t.builder !== this) throw new InternalError(`Cannot ${op}: a tensor of another trace was given`);
+    for (const t of inputs)
+      if (t.builder !== this)
+        throw new InternalError(`Cannot ${op} ${inputs.map(String).join(", ")}: one is of another trace; build one graph with one Builder`);
     const outputs = inferTypes(op, inputs, params).map((t) =>
       Object.freeze({ id: this.#nextId++, dtype: t.dtype, shape: Object.freeze([...t.shape]) }),
     );
@@ -47,13 +50,19 @@ export class Builder {
   /** A named input: a parameter, a piece of state, or data of the step. */
   input(name: string, shape: Shape, options: { readonly kind?: InputKind; readonly dtype?: DType } = {}): Tensor {
     const { kind = "input", dtype = "f32" } = options;
-    if (this.#inputs.some((i) => i.name === name)) throw new InternalError(`Cannot add input "${name}": the name is taken`);
+    if (this.#inputs.some((i) => i.name === name))
+      throw new InternalError(`Cannot add input "${name}": the name is taken; give each input its own`);
+    checkShape("add an input", { dtype, shape });
     const value: Value = Object.freeze({ id: this.#nextId++, dtype, shape: Object.freeze([...shape]) });
     this.#inputs.push({ name, kind, value });
     return new Tensor(this, value);
   }
 
   output(name: string, tensor: Tensor, kind: OutputKind = "output"): void {
+    if (tensor.builder !== this)
+      throw new InternalError(`Cannot add output "${name}": it is of another trace; build one graph with one Builder`);
+    if (this.#outputs.some((o) => o.name === name))
+      throw new InternalError(`Cannot add output "${name}": the name is taken; give each output its own`);
     this.#outputs.push({ name, kind, value: tensor.value });
   }
 

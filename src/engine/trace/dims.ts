@@ -12,12 +12,12 @@ export function dims<S extends string>(x: Tensor, pattern: S): { readonly [K in 
   const bad = (why: string): never => {
     throw new ShapeError(`Cannot read ${x.toString()} as "${pattern}": ${why}`);
   };
-  if (words.length !== x.shape.length) bad(`it has ${x.shape.length} axes`);
+  if (words.length !== x.shape.length) bad(`it has ${x.shape.length} axes, not ${words.length}; correct the pattern or reshape`);
   words.forEach((word, i) => {
     const size = x.shape[i] ?? 0;
     if (word === "_") return;
     const wanted = /^\d+$/.test(word) ? Number(word) : found[word];
-    if (wanted !== undefined && wanted !== size) bad(`axis ${i} (${word}) is ${size}, not ${wanted}`);
+    if (wanted !== undefined && wanted !== size) bad(`axis ${i} (${word}) is ${size}, not ${wanted}; correct the shape`);
     if (!/^\d+$/.test(word)) found[word] = size;
   });
   return found as { readonly [K in Names<S>]: number }; // every name of the pattern was set above

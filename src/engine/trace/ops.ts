@@ -1,6 +1,6 @@
 /** @file Operations on symbolic tensors. A function here only adds nodes. */
-import { type DType, type Shape, sizeOf } from "../../core/index.ts";
-import type { CompareDirection, OpName, OpParams } from "../ir/index.ts";
+import { type DType, DTYPE_NAMES, DTypeError, type Shape, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
+import { type CompareDirection, isFloat, type OpName, type OpParams } from "../ir/index.ts";
 import type { Builder } from "./builder.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -9,10 +9,21 @@ export type Operand = Tensor | number;
 
 const NONE = Object.freeze({});
 
+const SCALARS: { readonly [K in DType]?: (x: number) => TypedArray } = {
+  f32: (x) => Float32Array.of(x),
+  f64: (x) => Float64Array.of(x),
+  i32: (x) => Int32Array.of(x),
+  i64: (x) => BigInt64Array.of(BigInt(x)),
+};
+
 /** A scalar constant. */
 export function scalar(builder: Builder, x: number, dtype: DType = "f32"): Tensor {
-  const data = dtype === "i32" ? Int32Array.of(x) : dtype === "f64" ? Float64Array.of(x) : Float32Array.of(x);
-  return builder.op("constant", [], { dtype, shape: [], data });
+  const make = SCALARS[dtype];
+  if (make === undefined)
+    throw new DTypeError(`Cannot make ${x} a ${DTYPE_NAMES[dtype]}: no such scalar is needed; make it float32 and cast`);
+  if (!isFloat(dtype) && !Number.isInteger(x))
+    throw new DTypeError(`Cannot make ${x} an ${DTYPE_NAMES[dtype]}: it is not a whole number; cast the other operand to float32`);
+  return builder.op("constant", [], { dtype, shape: [], data: make(x) });
 }
 
 /** A constant tensor of float32. */
@@ -93,16 +104,21 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 }
 
 export function transpose(x: Tensor, perm: readonly number[]): Tensor {
-  return perm.every((p, i) => p === i) ? x : x.builder.op("transpose", [x], { perm });
+  return perm.length === x.shape.length && perm.every((p, i) => p === i) ? x : x.builder.op("transpose", [x], { perm });
 }
 
 export function broadcast(x: Tensor, shape: Shape): Tensor {
   return x.shape.length === shape.length && x.shape.every((d, i) => d === shape[i]) ? x : x.builder.op("broadcast", [x], { shape });
 }
 
+function checkAxis(verb: string, x: Tensor, axis: number): void {
+  if (!(axis in x.shape)) throw new ShapeError(`Cannot ${verb} ${x.toString()}: there is no axis ${axis}; it has ${x.shape.length}`);
+}
+
 /** The range start..limit of one axis. */
 export function slice(x: Tensor, axis: number, range: readonly [start: number, limit: number]): Tensor {
   const [start, limit] = range;
+  checkAxis("slice", x, axis);
   if (start === 0 && limit === x.shape[axis]) return x;
   return x.builder.op("slice", [x], {
     starts: x.shape.map((_, i) => (i === axis ? start : 0)),
@@ -112,6 +128,7 @@ export function slice(x: Tensor, axis: number, range: readonly [start: number, l
 
 /** Zeros around one axis. */
 export function pad(x: Tensor, axis: number, widths: readonly [low: number, high: number]): Tensor {
+  checkAxis("pad", x, axis);
   const at = (n: number): number[] => x.shape.map((_, i) => (i === axis ? n : 0));
   return x.builder.op("pad", [x], { low: at(widths[0]), high: at(widths[1]) });
 }

@@ -11,12 +11,11 @@ import {
   reduceSum,
   reshape,
   scatterAdd,
-  softmax,
   sqrt,
   sub,
   type Tensor,
 } from "../../trace/index.ts";
-import { at, NO_GRADIENT, unbroadcast, type VjpContext, type VjpTable } from "./rule.ts";
+import { at, NO_GRADIENT, NOT_TWICE, unbroadcast, type VjpContext, type VjpTable } from "./rule.ts";
 
 /** y = α op(a) op(b): da = α dy op(b)ᵀ and db = α op(a)ᵀ dy, written so that no operand is transposed by itself. */
 function dotGrads(a: Tensor, b: Tensor, { d, params }: { d: Tensor; params: OpParams["dot"] }): readonly [() => Tensor, () => Tensor] {
@@ -42,20 +41,10 @@ function topKGrad({ inputs, outputs, grads, params }: VjpContext<"topK">): Tenso
   return reshape(scatterAdd(reshape(d, [rows * params.k]), reshape(flat, [rows * params.k]), rows * n), x.shape);
 }
 
-/**
- * Attention saves q, k and v only: the probabilities are made again here.
- * dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP − Σ dP P), dQ = s dS K, dK = s dSᵀ Q.
- */
-function attentionGrads({ inputs, grads, params }: VjpContext<"attention">): readonly (() => Tensor)[] {
-  const [q, k, v, d] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(grads, 0)];
-  const { scale } = params;
-  const once = <T>(fn: () => T): (() => T) => {
-    let made: { readonly value: T } | undefined;
-    return () => (made ??= { value: fn() }).value;
-  };
-  const p = once(() => softmax(dot(q, k, { transB: true, alpha: scale })));
-  const ds = once(() => q.builder.op("softmaxGrad", [dot(d, v, { transB: true }), p()], {}));
-  return [() => dot(ds(), k, { alpha: scale }), () => dot(ds(), q, { transA: true, alpha: scale }), () => dot(p(), d, { transA: true })];
+/** Gradients that one op makes together, made when the first of them is asked for. */
+function together(n: number, make: () => readonly Tensor[]): (() => Tensor)[] {
+  let made: readonly Tensor[] | undefined;
+  return Array.from({ length: n }, (_, i) => () => at((made ??= make()), i));
 }
 
 export const REDUCTIONS: VjpTable<ReduceOp> = {
@@ -86,21 +75,19 @@ export const REDUCTIONS: VjpTable<ReduceOp> = {
   topK: (c) => [() => topKGrad(c)],
   softmax: ({ outputs, grads }) => [() => at(grads, 0).builder.op("softmaxGrad", [at(grads, 0), at(outputs, 0)], {})],
   logSoftmax: ({ outputs, grads }) => [() => at(grads, 0).builder.op("logSoftmaxGrad", [at(grads, 0), at(outputs, 0)], {})],
-  softmaxGrad: NO_GRADIENT,
-  logSoftmaxGrad: NO_GRADIENT,
-  layerNorm: ({ inputs, outputs, grads }) => {
-    let made: Tensor[] | undefined;
-    const all = (): Tensor[] =>
-      (made ??= at(grads, 0).builder.node(
-        "layerNormGrad",
-        [at(grads, 0), at(inputs, 0), at(inputs, 1), at(outputs, 1), at(outputs, 2)],
-        {},
-      ));
-    return [() => at(all(), 0), () => at(all(), 1), () => at(all(), 2)];
-  },
-  layerNormGrad: NO_GRADIENT,
-  geluGrad: NO_GRADIENT,
-  attention: attentionGrads,
+  softmaxGrad: NOT_TWICE,
+  logSoftmaxGrad: NOT_TWICE,
+  layerNorm: ({ inputs, outputs, grads }) =>
+    together(3, () => {
+      const saved = [at(inputs, 0), at(inputs, 1), at(outputs, 1), at(outputs, 2)];
+      return at(grads, 0).builder.node("layerNormGrad", [at(grads, 0), ...saved], {});
+    }),
+  layerNormGrad: NOT_TWICE,
+  geluGrad: NOT_TWICE,
+  // keeps q, k and v only: the probabilities are made again (contracts 4)
+  attention: ({ inputs, grads, params }) =>
+    together(3, () => at(grads, 0).builder.node("attentionGrad", [at(grads, 0), ...inputs], params)),
+  attentionGrad: NOT_TWICE,
   l2Normalize: ({ inputs, outputs, grads, params }) => {
     // y = x / n, n = max(‖x‖, eps): dx = (dy − y Σ dy y) / n, the projection only where the norm is above eps
     const [x, y, d] = [at(inputs, 0), at(outputs, 0), at(grads, 0)];

@@ -15,9 +15,11 @@ export interface VjpContext<K extends OpName> {
 
 /** Cotangents of the inputs, each a thunk run only if that input needs it; undefined = not differentiable there. */
 export type VjpRule<K extends OpName> = (context: VjpContext<K>) => readonly ((() => Tensor) | undefined)[];
-/** A written "no gradient": the op's output does not vary smoothly with its inputs, or it is itself a gradient. */
+/** A written "no gradient": the op's output has no inputs, or does not vary smoothly with them. Its cotangent ends there. */
 export const NO_GRADIENT = "no gradient";
-export type VjpTable<Names extends OpName> = { readonly [K in Names]: VjpRule<K> | typeof NO_GRADIENT };
+/** The op is itself a gradient: to differentiate it again is refused, not taken as zero. */
+export const NOT_TWICE = "not twice";
+export type VjpTable<Names extends OpName> = { readonly [K in Names]: VjpRule<K> | typeof NO_GRADIENT | typeof NOT_TWICE };
 
 /** Sums a cotangent down to the shape its operand had before broadcasting. */
 export function unbroadcast(d: Tensor, shape: Shape): Tensor {

@@ -1,59 +1,65 @@
 /** @file Shape rules of elementwise ops. */
-import { DTypeError } from "../../../core/index.ts";
-import type { ElementwiseOp, OpName } from "../types.ts";
-import { arity, broadcastShapes, type InferRule, type InferTable, sameDtype, show } from "./rule.ts";
+import type { ElementwiseOp, OpName, ValueType } from "../types.ts";
+import { arity, broadcastShapes, failDtype, floats, type InferRule, type InferTable, numbers, sameDtype } from "./rule.ts";
 
-function unary<K extends OpName>(op: K): InferRule<K> {
-  return (inputs) => arity(op, inputs, 1).map(({ dtype, shape }) => ({ dtype, shape }));
+type Check = (op: OpName, inputs: readonly ValueType[]) => void;
+
+function unary<K extends OpName>(op: K, check?: Check): InferRule<K> {
+  return (inputs) => {
+    arity(op, inputs, 1);
+    check?.(op, inputs);
+    return inputs.map(({ dtype, shape }) => ({ dtype, shape }));
+  };
 }
 
-function binary<K extends OpName>(op: K): InferRule<K> {
+function binary<K extends OpName>(op: K, check: Check): InferRule<K> {
   return (inputs) => {
-    const [a, b] = arity(op, inputs, 2) as [InferInput, InferInput]; // counted by arity
+    const [a, b] = arity(op, inputs, 2) as [ValueType, ValueType]; // counted by arity
     sameDtype(op, inputs);
+    check(op, inputs);
     return [{ dtype: a.dtype, shape: broadcastShapes(op, a, b) }];
   };
 }
-type InferInput = Parameters<InferRule<"add">>[0][number];
 
-const compare: InferRule<"compare"> = (inputs) => {
-  const [a, b] = arity("compare", inputs, 2) as [InferInput, InferInput]; // counted by arity
+const compare: InferRule<"compare"> = (inputs, { direction }) => {
+  const [a, b] = arity("compare", inputs, 2) as [ValueType, ValueType]; // counted by arity
   sameDtype("compare", inputs);
+  if (direction !== "eq" && direction !== "ne") numbers("compare", inputs);
   return [{ dtype: "bool", shape: broadcastShapes("compare", a, b) }];
 };
 
 const select: InferRule<"select"> = (inputs) => {
-  const [c, a, b] = arity("select", inputs, 3) as [InferInput, InferInput, InferInput]; // counted by arity
-  if (c.dtype !== "bool") throw new DTypeError(`Cannot select by ${show(c)}: the condition must be bool`);
+  const [c, a, b] = arity("select", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  if (c.dtype !== "bool") failDtype("select", inputs, "the first input is no bool; compare it with something");
   sameDtype("select", [a, b]);
   const shape = broadcastShapes("select", { dtype: a.dtype, shape: broadcastShapes("select", a, b) }, c);
   return [{ dtype: a.dtype, shape }];
 };
 
 export const ELEMENTWISE: InferTable<ElementwiseOp> = {
-  neg: unary("neg"),
-  abs: unary("abs"),
-  sign: unary("sign"),
-  exp: unary("exp"),
-  log: unary("log"),
-  sqrt: unary("sqrt"),
-  rsqrt: unary("rsqrt"),
-  tanh: unary("tanh"),
-  sigmoid: unary("sigmoid"),
-  erf: unary("erf"),
-  sin: unary("sin"),
-  cos: unary("cos"),
+  neg: unary("neg", numbers),
+  abs: unary("abs", numbers),
+  sign: unary("sign", numbers),
+  exp: unary("exp", floats),
+  log: unary("log", floats),
+  sqrt: unary("sqrt", floats),
+  rsqrt: unary("rsqrt", floats),
+  tanh: unary("tanh", floats),
+  sigmoid: unary("sigmoid", floats),
+  erf: unary("erf", floats),
+  sin: unary("sin", floats),
+  cos: unary("cos", floats),
   cast: ((inputs, { dtype }) => arity("cast", inputs, 1).map(({ shape }) => ({ dtype, shape }))) as InferRule<"cast">, // names the rule's op
-  add: binary("add"),
-  sub: binary("sub"),
-  mul: binary("mul"),
-  div: binary("div"),
-  min: binary("min"),
-  max: binary("max"),
+  add: binary("add", numbers),
+  sub: binary("sub", numbers),
+  mul: binary("mul", numbers),
+  div: binary("div", floats),
+  min: binary("min", numbers),
+  max: binary("max", numbers),
   compare,
   select,
   stopGradient: unary("stopGradient"),
   barrier: unary("barrier"),
   allReduce: unary("allReduce"),
-  gelu: unary("gelu"),
+  gelu: unary("gelu", floats),
 };

@@ -59,22 +59,57 @@ function layerNormGrad(inputs: readonly Cell[]): readonly Cell[] {
   return [dx, dw, db];
 }
 
-function attention(q: Cell, k: Cell, v: Cell, scale: number): Cell {
+/** For each query row: its place `[b, h]`, its row, and its probabilities softmax(s q kᵀ). */
+function eachQuery(q: Cell, k: Cell, options: { scale: number; visit: (at: number[], row: number, p: Float64Array) => void }): void {
   const [b = 1, h = 1, t = 1, d = 1] = q.shape;
   const tokens = k.shape[2] ?? 1;
-  const out = cell(q.shape);
   for (let i = 0; i < b * h * t; i++) {
     const [at, row] = [[Math.floor(i / (h * t)), Math.floor(i / t) % h], i % t];
     const scores = Float64Array.from({ length: tokens }, (_, j) => {
       let s = 0;
       for (let c = 0; c < d; c++) s += read(q, [...at, row, c]) * read(k, [...at, j, c]);
-      return s * scale;
+      return s * options.scale;
     });
-    softmaxRow(scores).forEach((p, j) => {
-      for (let c = 0; c < d; c++) out.data[i * d + c] = (out.data[i * d + c] ?? 0) + p * read(v, [...at, j, c]);
-    });
+    options.visit(at, row, softmaxRow(scores));
   }
+}
+
+/** out[at] += x */
+function addAt(out: Cell, at: readonly number[], x: number): void {
+  const i = at.reduce((sum, a, axis) => sum * (out.shape[axis] ?? 1) + a, 0);
+  out.data[i] = (out.data[i] ?? 0) + x;
+}
+
+function attention(q: Cell, k: Cell, { v, scale }: { v: Cell; scale: number }): Cell {
+  const out = cell(q.shape);
+  const d = q.shape[3] ?? 1;
+  const visit = (at: number[], row: number, p: Float64Array): void =>
+    p.forEach((weight, j) => {
+      for (let c = 0; c < d; c++) addAt(out, [...at, row, c], weight * read(v, [...at, j, c]));
+    });
+  eachQuery(q, k, { scale, visit });
   return out;
+}
+
+/** Row by row: dv_j += p_j dy, dp_j = dy · v_j, ds = s p (dp − Σ dp p), dq += ds_j k_j, dk_j += ds_j q. */
+function attentionGrad(inputs: readonly Cell[], scale: number): readonly Cell[] {
+  const [dy, q, k, v] = [input(inputs, 0), input(inputs, 1), input(inputs, 2), input(inputs, 3)];
+  const [dq, dk, dv] = [cell(q.shape), cell(k.shape), cell(v.shape)];
+  const channels = [...Array(q.shape[3] ?? 1).keys()];
+  const visit = (at: number[], row: number, p: Float64Array): void => {
+    const dp = p.map((_, j) => channels.reduce((total, c) => total + read(dy, [...at, row, c]) * read(v, [...at, j, c]), 0));
+    const inner = sum(dp.map((x, j) => x * (p[j] ?? 0)));
+    p.forEach((weight, j) => {
+      const ds = scale * weight * ((dp[j] ?? 0) - inner);
+      for (const c of channels) {
+        addAt(dq, [...at, row, c], ds * read(k, [...at, j, c]));
+        addAt(dk, [...at, j, c], ds * read(q, [...at, row, c]));
+        addAt(dv, [...at, j, c], weight * read(dy, [...at, row, c]));
+      }
+    });
+  };
+  eachQuery(q, k, { scale, visit });
+  return [dq, dk, dv];
 }
 
 export const COMPOSITES: EvalTable<Composite> = {
@@ -97,7 +132,8 @@ export const COMPOSITES: EvalTable<Composite> = {
     // d gelu / dx = Φ(x) + x φ(x)
     return [fill(dy.shape, (at) => read(dy, at) * geluSlope(read(x, at)))];
   },
-  attention: (inputs, { scale }) => [attention(input(inputs, 0), input(inputs, 1), input(inputs, 2), scale)],
+  attention: (inputs, { scale }) => [attention(input(inputs, 0), input(inputs, 1), { v: input(inputs, 2), scale })],
+  attentionGrad: (inputs, { scale }) => attentionGrad(inputs, scale),
   l2Normalize: (inputs, { eps }) => [
     mapRows(input(inputs, 0), (row) => {
       const norm = Math.max(Math.sqrt(sum(row.map((v) => v * v))), eps);

@@ -1,4 +1,5 @@
 /** @file Interpreter rules of elementwise ops. */
+import { isFloat } from "../infer/rule.ts";
 import type { CompareDirection, ElementwiseOp } from "../types.ts";
 import { erf } from "./erf.ts";
 import { cell, type Cell, type EvalTable, fill, input, read } from "./rule.ts";
@@ -55,8 +56,8 @@ export const ELEMENTWISE: EvalTable<ElementwiseOp> = {
   cos: unary(Math.cos),
   gelu: unary(geluOf),
   cast: (inputs, { dtype }) => {
-    const convert = { f32: (x: number) => x, f64: (x: number) => x, bf16: Math.fround, bool: (x: number) => Number(x !== 0) };
-    return unary(dtype === "i32" || dtype === "i64" || dtype === "u8" ? Math.trunc : convert[dtype])(inputs);
+    if (dtype === "bool") return unary((x) => Number(x !== 0))(inputs);
+    return unary(isFloat(dtype) ? (x) => x : Math.trunc)(inputs); // floats of any width are float64 here
   },
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),

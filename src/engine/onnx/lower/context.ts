@@ -57,7 +57,9 @@ export class Lowering {
 
   /** An initializer; equal ones are shared. */
   constant(dtype: DType, shape: Shape, data: TypedArray): string {
-    const key = `${dtype}[${shape.join(",")}]${data.length <= 64 ? data.join(",") : `#${this.initializers.size}`}`;
+    const values =
+      data.length <= 64 ? Array.from(data as Float32Array, (x) => (Object.is(x, -0) ? "-0" : String(x))) : [`#${this.initializers.size}`]; // any typed array
+    const key = `${dtype}[${shape.join(",")}]${values.join(",")}`;
     const known = this.#constants.get(key);
     if (known !== undefined) return known;
     const name = `c${this.initializers.size}`;

@@ -1,56 +1,31 @@
 /** @file Lowering of contractions, reductions and composites. */
-import type { Node, OpParams, ReduceOp } from "../../ir/index.ts";
+import type { Node, ReduceOp } from "../../ir/index.ts";
+import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
 import { arg, type Lowering, type LowerTable } from "./context.ts";
+import { columnSums, gemm, matmul, overLast, softmaxGradOf } from "./product.ts";
 
 const LAST = { axis: { int: -1 } } as const;
 const INT32 = { to: { int: 6 } } as const;
 
-function sumLast(to: Lowering, x: string, op: "ReduceSum" | "ReduceMean" = "ReduceSum"): string {
-  return to.emit(op, [x, to.i64([-1])], { attrs: { keepdims: { int: 1 } } });
+type Reduction = Node<"reduceSum"> | Node<"reduceSumSquare"> | Node<"reduceMax">;
+
+/** ONNX takes an empty list of axes as all of them; here it is none, and `alone` is what is left of the op. */
+function reduce(op: string, alone: (x: string, to: Lowering) => string): (node: Reduction, to: Lowering) => readonly string[] {
+  return (node, to) => {
+    const x = to.name(arg(node, 0));
+    const { axes, keepDims } = node.params;
+    return [axes.length === 0 ? alone(x, to) : to.emit(op, [x, to.i64(axes)], { attrs: { keepdims: { int: Number(keepDims) } } })];
+  };
 }
 
-/** Batched product; CPU has a fused kernel, other targets transpose first. */
-function matmul(to: Lowering, operands: readonly [string, string], options: OpParams["dot"] & { readonly rank: number }): string {
-  const { transA, transB, alpha, rank } = options;
-  if (!transA && !transB && alpha === 1) return to.emit("MatMul", operands);
-  if (to.target === "ort-cpu") {
-    const attrs = { transA: { int: Number(transA) }, transB: { int: Number(transB) }, alpha: { float: alpha } };
-    return to.emit("FusedMatMul", operands, { domain: "com.microsoft", attrs });
-  }
-  const axes = Array.from({ length: rank }, (_, i) => i);
-  const perm = { perm: { ints: [...axes.slice(0, -2), rank - 1, rank - 2] } };
-  const turned = (name: string, turn: boolean): string => (turn ? to.emit("Transpose", [name], { attrs: perm }) : name);
-  const y = to.emit("MatMul", [turned(operands[0], transA), turned(operands[1], transB)]);
-  return alpha === 1 ? y : to.emit("Mul", [y, to.f32(alpha)]);
-}
-
-function gemm(node: Node<"dot"> | Node<"dotAdd">, to: Lowering): string {
-  const { transA, transB, alpha } = node.params;
-  const attrs = { transA: { int: Number(transA) }, transB: { int: Number(transB) }, alpha: { float: alpha } };
-  return to.emit(
-    "Gemm",
-    node.inputs.map((v) => to.name(v)),
-    { attrs },
-  );
-}
-
-function reduce(op: string): (node: Node<"reduceSum"> | Node<"reduceSumSquare"> | Node<"reduceMax">, to: Lowering) => readonly string[] {
-  return (node, to) => [
-    to.emit(op, [to.name(arg(node, 0)), to.i64(node.params.axes)], { attrs: { keepdims: { int: Number(node.params.keepDims) } } }),
-  ];
-}
-
-/** Column sums of a matrix: a product with a row of ones runs on all threads, ReduceSum over the leading axis does not. */
-function columnSums(to: Lowering, x: string, rows: number): string {
-  return to.emit("Gemm", [to.constant("f32", [1, rows], new Float32Array(rows).fill(1)), x]);
-}
+const plainSum = reduce("ReduceSum", (x) => x);
 
 function reduceSum(node: Node<"reduceSum">, to: Lowering): readonly string[] {
   const x = arg(node, 0);
   const { axes, keepDims } = node.params;
   const lead = axes.length > 0 && axes.length < x.shape.length && [...axes].sort((a, b) => a - b).every((a, i) => a === i);
   const rows = x.shape.slice(0, axes.length).reduce((a, b) => a * b, 1);
-  if (!lead || x.dtype !== "f32" || rows < 16) return reduce("ReduceSum")(node, to);
+  if (!lead || x.dtype !== "f32" || rows < 16) return plainSum(node, to);
   const columns = x.shape.slice(axes.length).reduce((a, b) => a * b, 1);
   const flat = x.shape.length === 2 ? to.name(x) : to.emit("Reshape", [to.name(x), to.i64([rows, columns])]);
   const shape = node.outputs[0]?.shape ?? [];
@@ -65,8 +40,8 @@ function layerNormGrad(node: Node<"layerNormGrad">, to: Lowering): readonly stri
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const hat = to.emit("Mul", [to.emit("Sub", [x, mean]), inv]);
   const g = to.emit("Mul", [dy, w]);
-  const m2 = sumLast(to, to.emit("Mul", [g, hat]), "ReduceMean");
-  const centred = to.emit("Sub", [g, sumLast(to, g, "ReduceMean")]);
+  const m2 = overLast(to, to.emit("Mul", [g, hat]), "ReduceMean");
+  const centred = to.emit("Sub", [g, overLast(to, g, "ReduceMean")]);
   const dx = to.emit("Mul", [to.emit("Sub", [centred, to.emit("Mul", [hat, m2])]), inv]);
   const columns = (name: string): string => {
     const flat = shape.length === 2 ? name : to.emit("Reshape", [name, to.i64([rows, d])]);
@@ -85,13 +60,6 @@ function geluGrad(node: Node<"geluGrad">, to: Lowering): readonly string[] {
   return [to.emit("Mul", [to.emit("Mul", [dy, to.f32(0.5)]), slope2])];
 }
 
-/** dx = y (dy − Σ dy y). */
-function softmaxGrad(node: Node<"softmaxGrad">, to: Lowering): readonly string[] {
-  const [dy = "", y = ""] = node.inputs.map((v) => to.name(v));
-  const t = to.emit("Mul", [dy, y]);
-  return [to.emit("Sub", [t, to.emit("Mul", [y, sumLast(to, t)])])];
-}
-
 export const REDUCTIONS: LowerTable<ReduceOp> = {
   dot: (node, to) => {
     const [a, b] = [arg(node, 0), arg(node, 1)];
@@ -99,8 +67,8 @@ export const REDUCTIONS: LowerTable<ReduceOp> = {
   },
   dotAdd: (node, to) => [gemm(node, to)],
   reduceSum,
-  reduceSumSquare: reduce("ReduceSumSquare"),
-  reduceMax: reduce("ReduceMax"),
+  reduceSumSquare: reduce("ReduceSumSquare", (x, to) => to.emit("Mul", [x, x])),
+  reduceMax: reduce("ReduceMax", (x) => x),
   argMax: (node, to) => [
     to.emit("Cast", [to.emit("ArgMax", [to.name(arg(node, 0))], { attrs: { axis: { int: node.params.axis }, keepdims: { int: 0 } } })], {
       attrs: INT32,
@@ -112,10 +80,10 @@ export const REDUCTIONS: LowerTable<ReduceOp> = {
   },
   softmax: (node, to) => [to.emit("Softmax", [to.name(arg(node, 0))], { attrs: LAST })],
   logSoftmax: (node, to) => [to.emit("LogSoftmax", [to.name(arg(node, 0))], { attrs: LAST })],
-  softmaxGrad,
+  softmaxGrad: (node, to) => [softmaxGradOf(to, to.name(arg(node, 0)), to.name(arg(node, 1)))],
   logSoftmaxGrad: (node, to) => {
     const [dy = "", y = ""] = node.inputs.map((v) => to.name(v));
-    return [to.emit("Sub", [dy, to.emit("Mul", [to.emit("Exp", [y]), sumLast(to, dy)])])];
+    return [to.emit("Sub", [dy, to.emit("Mul", [to.emit("Exp", [y]), overLast(to, dy)])])];
   },
   layerNorm: (node, to) =>
     to.emitAll(
@@ -125,11 +93,8 @@ export const REDUCTIONS: LowerTable<ReduceOp> = {
     ),
   layerNormGrad,
   geluGrad,
-  attention: (node, to) => {
-    const [q = "", k = "", v = ""] = node.inputs.map((value) => to.name(value));
-    const scores = matmul(to, [q, k], { transA: false, transB: true, alpha: node.params.scale, rank: 4 });
-    return [to.emit("MatMul", [to.emit("Softmax", [scores], { attrs: LAST }), v])];
-  },
+  attention: lowerAttention,
+  attentionGrad: lowerAttentionGrad,
   l2Normalize: (node, to) => {
     const x = to.name(arg(node, 0));
     const norm = to.emit("ReduceL2", [x, to.i64([-1])], { attrs: { keepdims: { int: 1 } } });

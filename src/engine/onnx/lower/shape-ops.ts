@@ -1,5 +1,5 @@
 /** @file Lowering of ops that move values. */
-import { sizeOf, stridesOf } from "../../../core/index.ts";
+import { InternalError, sizeOf, stridesOf } from "../../../core/index.ts";
 import type { ShapeOp } from "../../ir/index.ts";
 import { arg, type LowerTable } from "./context.ts";
 
@@ -9,7 +9,14 @@ export const SHAPE_OPS: LowerTable<ShapeOp> = {
     const stride = stridesOf(shape)[axis] ?? 1;
     const at = (i: number): number => Math.floor(i / stride) % (shape[axis] ?? 1);
     const length = sizeOf(shape);
-    const data = dtype === "i32" ? Int32Array.from({ length }, (_, i) => at(i)) : Float32Array.from({ length }, (_, i) => at(i));
+    const make = {
+      f32: () => Float32Array.from({ length }, (_, i) => at(i)),
+      f64: () => Float64Array.from({ length }, (_, i) => at(i)),
+      i32: () => Int32Array.from({ length }, (_, i) => at(i)),
+      i64: () => BigInt64Array.from({ length }, (_, i) => BigInt(at(i))),
+    };
+    if (!(dtype in make)) throw new InternalError(`Cannot lower iota of ${dtype}: its shape rule refuses it`);
+    const data = make[dtype as keyof typeof make](); // looked up above
     return [to.constant(dtype, shape, data)];
   },
   reshape: (node, to) => [to.emit("Reshape", [to.name(arg(node, 0)), to.i64(node.params.shape)])],
