@@ -25,14 +25,26 @@ export function entryName({ path, member }: DataEntry): string {
   return member === undefined ? path : `${path}!${member}`;
 }
 
-/** Orders by UTF-8 bytes, as `LC_ALL=C sort` does. */
+/** UTF-16 puts surrogates (all above U+FFFF) before U+E000 to U+FFFF; UTF-8 puts them behind. */
+function rankOf(codeUnit: number): number {
+  if (codeUnit < 0xd800) return codeUnit;
+  return codeUnit < 0xe000 ? codeUnit + 0x2000 : codeUnit - 0x800;
+}
+
+/** Orders by UTF-8 bytes, as `LC_ALL=C sort` does; lists are long, so without encoding them. */
 export function byBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const common = Math.min(a.length, b.length);
+  for (let i = 0; i < common; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x !== y) return rankOf(x) - rankOf(y);
+  }
+  return a.length - b.length;
 }
 
 /** A sorted list with its classes. */
 export function makeList(entries: readonly DataEntry[]): DataList {
-  const sorted = entries.toSorted((a, b) => byBytes(entryName(a), entryName(b)));
+  const named = entries.map((entry) => ({ entry, name: entryName(entry) }));
+  const sorted = named.toSorted((a, b) => byBytes(a.name, b.name)).map(({ entry }) => entry);
   const classes = [...new Set(sorted.flatMap((e) => e.label ?? []))].sort(byBytes);
   return { entries: sorted, classes };
 }

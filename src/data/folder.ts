@@ -4,23 +4,14 @@ import { join, relative, sep } from "node:path";
 import { FormatError, PlatformError } from "../core/index.ts";
 import type { DataEntry } from "./entry.ts";
 import { IMAGE_SUFFIXES, isImageName } from "./image-names.ts";
+import { classesByFolder } from "./labels.ts";
+import { reasonOf } from "./reason.ts";
 
 export interface ListOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onNotice?: ((line: string) => void) | undefined;
-}
-
-/** The reason of a failed system call in words. */
-export function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const words: Readonly<Record<string, string>> = {
-    ENOENT: "it does not exist",
-    EACCES: "you have no right to read it",
-    EPERM: "you have no right to read it",
-    ELOOP: "its links lead in a circle",
-    ENOTDIR: "it is not a folder",
-  };
-  return words[code] ?? (error instanceof Error ? error.message : String(error));
+  /** Where classes come from: `folder` (default; also a manifest's own labels and webdataset's `.cls`), `none`, or a file of path,label. */
+  readonly labels?: string | undefined;
 }
 
 interface Walk {
@@ -32,14 +23,18 @@ interface Walk {
 }
 
 async function walk(folder: string, state: Walk): Promise<void> {
-  state.options.signal?.throwIfAborted();
-  const real = await realpath(folder);
+  const { signal } = state.options;
+  signal?.throwIfAborted();
+  const cannot = (cause: unknown): never => {
+    throw new PlatformError(`Cannot read folder "${folder}": ${reasonOf(cause)}; check --data`, { cause });
+  };
+  const real = await realpath(folder).catch(cannot);
   if (state.above.includes(real)) {
     state.options.onNotice?.(`Leaving out "${folder}": its link leads back to a folder above it`);
     return;
   }
   const inside = { ...state, above: [...state.above, real] };
-  for await (const { name } of await opendir(folder)) {
+  for await (const { name } of await opendir(folder).catch(cannot)) {
     const path = join(folder, name);
     const found = await stat(path).catch((error: unknown) => {
       state.options.onNotice?.(`Leaving out "${path}": ${reasonOf(error)}`);
@@ -65,26 +60,17 @@ export function describeOthers(kinds: ReadonlyMap<string, number>): string {
   return `it has ${most.map(([kind, n]) => `${n} × ${kind}`).join(", ")} and no image`;
 }
 
-/** The first folder below the root names the class, when every image lies in one and there are at least two. */
-function labelled(root: string, files: Walk["files"]): DataEntry[] {
-  const top = files.map(({ path }) => relative(root, path).split(sep));
-  const names = new Set(top.map(([first]) => first));
-  const areClasses = names.size >= 2 && top.every((parts) => parts.length >= 2);
-  return files.map((file, i) => ({ ...file, ...(areClasses ? { label: top[i]?.[0] ?? "" } : {}) }));
-}
-
-/** All images below `folder`; links are followed, loops and unreadable files are left out with a notice. */
+/**
+ * All images below `folder`; links are followed, loops and unreadable files are left out with a notice. The first folder below it names the
+ * class, when every image lies in one and there are at least two.
+ */
 export async function listFolder(folder: string, options: ListOptions = {}): Promise<readonly DataEntry[]> {
   const state: Walk = { files: [], above: [], other: new Map(), options };
-  try {
-    await walk(folder, state);
-  } catch (cause) {
-    options.signal?.throwIfAborted();
-    throw new PlatformError(`Cannot read folder "${folder}": ${reasonOf(cause)}; check --data`, { cause });
-  }
+  await walk(folder, state);
   if (state.files.length === 0)
     throw new FormatError(`Cannot find images in "${folder}": ${describeOthers(state.other)}; put files with ${IMAGE_SUFFIXES} there`, {
       file: folder,
     });
-  return labelled(folder, state.files);
+  const labels = classesByFolder(state.files.map(({ path }) => relative(folder, path).split(sep).join("/")));
+  return labels === undefined ? state.files : state.files.map((file, i) => ({ ...file, label: labels[i] ?? "" }));
 }

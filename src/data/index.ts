@@ -4,4 +4,4 @@ export type { ListOptions } from "./folder.ts";
 export { compareLists, describeChanges, digestList, freezeList, type ListChanges, readFrozenList } from "./frozen-list.ts";
 export { holdOut } from "./hold-out.ts";
 export { listData } from "./list.ts";
-export { epochOrder, imageRef, Loader, type LoaderOptions } from "./loader.ts";
+export { epochOrder, imageRef, Loader, type LoaderOptions, nameFailure } from "./loader.ts";

@@ -1,39 +1,56 @@
 /** @file Lists the images of a data set: folder, single image, glob, tar files, or a manifest. */
-import { glob, readFile, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-import { ConfigError, FormatError, PlatformError } from "../core/index.ts";
+import { glob, readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { ConfigError, FormatError, nearestName, PlatformError } from "../core/index.ts";
 import { type DataEntry, type DataList, makeList } from "./entry.ts";
-import { type ListOptions, listFolder, reasonOf } from "./folder.ts";
+import { type ListOptions, listFolder } from "./folder.ts";
 import { IMAGE_SUFFIXES, isImageName } from "./image-names.ts";
+import { labelByFile, labelMembers, withLabel } from "./labels.ts";
 import { manifestRows } from "./manifest.ts";
+import { reasonOf } from "./reason.ts";
+import { expandRanges, splitSpecs } from "./specs.ts";
 import { listTar } from "./tar.ts";
 
 const MANIFEST = /\.(txt|csv|tsv|jsonl)$/i;
+
+/** "did you mean "photos"?" for a path that is not there, by what lies beside it. */
+async function hintFor(path: string): Promise<string> {
+  const near = nearestName(basename(path), await readdir(dirname(path)).catch(() => []));
+  return near === undefined ? "check --data" : `did you mean "${near}"?`;
+}
 
 async function statOf(path: string): Promise<{ isFolder: boolean; bytes: number; mtimeMs: number }> {
   try {
     const found = await stat(path);
     return { isFolder: found.isDirectory(), bytes: found.size, mtimeMs: Math.trunc(found.mtimeMs) };
   } catch (cause) {
-    throw new PlatformError(`Cannot read "${path}": ${reasonOf(cause)}; check --data`, { cause });
+    throw new PlatformError(`Cannot read "${path}": ${reasonOf(cause)}; ${await hintFor(path)}`, { cause });
   }
 }
 
+/** System calls under way at once. */
+const AT_ONCE = 64;
+
 async function listManifest(path: string, options: ListOptions): Promise<readonly DataEntry[]> {
-  const rows = manifestRows(await readFile(path, "utf8"), path);
+  const content = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new PlatformError(`Cannot read manifest "${path}": ${reasonOf(cause)}; check --data`, { cause });
+  });
+  const rows = manifestRows(content, path);
   const missing: string[] = [];
-  const entries = await Promise.all(
-    rows.map(async ({ image, label }): Promise<DataEntry | undefined> => {
-      const full = resolve(dirname(path), image);
-      const found = await stat(full).catch(() => undefined);
-      options.signal?.throwIfAborted();
-      if (found?.isFile() !== true) {
-        missing.push(image);
-        return undefined;
-      }
-      return { path: full, bytes: found.size, mtimeMs: Math.trunc(found.mtimeMs), ...(label === undefined ? {} : { label }) };
-    }),
-  );
+  const entryOf = async ({ image, label }: (typeof rows)[number]): Promise<readonly DataEntry[]> => {
+    const full = resolve(dirname(path), image);
+    const found = await stat(full).catch(() => undefined);
+    if (found?.isFile() !== true) {
+      missing.push(image);
+      return [];
+    }
+    return [withLabel({ path: full, bytes: found.size, mtimeMs: Math.trunc(found.mtimeMs) }, label)];
+  };
+  const entries: DataEntry[] = [];
+  for (let i = 0; i < rows.length; i += AT_ONCE) {
+    options.signal?.throwIfAborted();
+    entries.push(...(await Promise.all(rows.slice(i, i + AT_ONCE).map(entryOf))).flat());
+  }
   if (missing.length > 0) {
     const some = missing.slice(0, 3).map((m) => `"${m}"`);
     throw new FormatError(
@@ -41,7 +58,7 @@ async function listManifest(path: string, options: ListOptions): Promise<readonl
       { file: path },
     );
   }
-  return entries.flatMap((e) => e ?? []);
+  return entries;
 }
 
 async function listGlob(pattern: string, options: ListOptions): Promise<readonly DataEntry[]> {
@@ -49,7 +66,7 @@ async function listGlob(pattern: string, options: ListOptions): Promise<readonly
   for await (const name of glob(pattern)) {
     options.signal?.throwIfAborted();
     const path = resolve(name);
-    if (path.endsWith(".tar")) entries.push(...(await listTar(path, options)));
+    if (path.endsWith(".tar")) for (const entry of await listTar(path, options)) entries.push(entry);
     else if (isImageName(path)) {
       const { isFolder, bytes, mtimeMs } = await statOf(path);
       if (!isFolder) entries.push({ path, bytes, mtimeMs });
@@ -77,19 +94,33 @@ async function entriesOf(spec: string, options: ListOptions): Promise<readonly D
   );
 }
 
+async function labelled(entries: readonly DataEntry[], labels: string): Promise<readonly DataEntry[]> {
+  if (labels === "folder") return labelMembers(entries);
+  if (labels === "none") return entries.map((entry) => withLabel(entry, undefined));
+  return labelByFile(entries, resolve(labels));
+}
+
 /**
  * The images of a data set in a fixed order. `spec`: a folder (all images below it; the first folder names the class), a glob in quotes,
- * a `.tar` file, a manifest (`.txt` one path a line; `.csv`/`.tsv` path and label; `.jsonl` {"path", "label"}), one image; several specs
- * are separated by commas. Throws FormatError when there is no image, PlatformError when something cannot be read.
+ * a `.tar` file (webdataset), shards `x-{000..012}.tar`, a manifest (`.txt` one path a line; `.csv`/`.tsv` path and label; `.jsonl`
+ * {"path", "label"}), one image; several specs are separated by commas. Throws FormatError when there is no image, PlatformError when
+ * something cannot be read.
  */
 export async function listData(spec: string, options: ListOptions = {}): Promise<DataList> {
   if (spec.trim() === "") throw new ConfigError("Cannot list images: the path is empty; give --data a folder", { keyPath: "data.path" });
-  const whole = await stat(resolve(spec)).catch(() => undefined);
-  const parts = whole === undefined ? spec.split(",").map((s) => s.trim()) : [spec];
   const entries: DataEntry[] = [];
-  for (const part of parts.filter((p) => p !== "")) entries.push(...(await entriesOf(part, options)));
-  const list = makeList(entries);
+  for (const part of (await isThere(spec)) ? [spec] : splitSpecs(spec))
+    for (const one of (await isThere(part)) ? [part] : expandRanges(part))
+      for (const entry of await entriesOf(one, options)) entries.push(entry);
+  const list = makeList(await labelled(entries, options.labels ?? "folder"));
   if (list.entries.length === 0)
     throw new FormatError(`Cannot find images in "${spec}": there is none; it should hold files with ${IMAGE_SUFFIXES}`, { file: spec });
   return list;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(resolve(path)).then(
+    () => true,
+    () => false,
+  );
 }

@@ -11,7 +11,7 @@ export interface ManifestRow {
 const jsonRow = z.object({ path: z.string().min(1), label: z.union([z.string(), z.number().transform(String)]).optional() });
 
 /** Cells of a line; cells in double quotes may hold the separator and doubled quotes (RFC 4180). */
-function cellsOf(line: string, separator: string): string[] {
+export function cellsOf(line: string, separator: string): string[] {
   const cells: string[] = [];
   const cell = new RegExp(`(?:"((?:[^"]|"")*)"|([^${separator}]*))(?:${separator}|$)`, "y");
   while (cell.lastIndex < line.length) {
@@ -22,39 +22,39 @@ function cellsOf(line: string, separator: string): string[] {
   return cells;
 }
 
-function rowOf(line: string, suffix: string): ManifestRow | undefined {
+/** Throws when the line names no image. */
+function rowOf(line: string, suffix: string): ManifestRow {
   if (suffix === "txt") return { image: line.trim() };
   if (suffix === "jsonl") {
     const row = jsonRow.parse(JSON.parse(line));
     return { image: row.path, label: row.label };
   }
   const [image = "", label] = cellsOf(line, suffix === "tsv" ? "\t" : ",");
-  return image === "" ? undefined : { image, label: label === "" ? undefined : label };
+  if (image === "") throw new FormatError("the first cell is empty");
+  return { image, label: label === "" ? undefined : label };
 }
 
-/** The rows of a `.txt`, `.csv`, `.tsv` or `.jsonl` manifest; empty lines, and a first line `path,…` of a table, are passed over. */
+const isHeader = (line: string): boolean => /^"?(path|image|file|filename)"?\s*([,\t]|$)/i.test(line);
+
+/**
+ * The rows of a `.txt`, `.csv`, `.tsv` or `.jsonl` manifest; empty lines, and a first line `path,…` of a table, are passed over.
+ * Throws FormatError with the line that names no image.
+ */
 export function manifestRows(content: string, path: string): readonly ManifestRow[] {
   const suffix = path.slice(path.lastIndexOf(".") + 1).toLowerCase();
+  const isTable = suffix === "csv" || suffix === "tsv";
   const rows: ManifestRow[] = [];
   for (const [i, line] of content
     .replace(/^\uFEFF/, "")
     .split(/\r?\n/)
     .entries()) {
-    if (
-      line.trim() === "" ||
-      (i === 0 && (suffix === "csv" || suffix === "tsv") && /^"?(path|image|file|filename)"?\s*([,\t]|$)/i.test(line))
-    )
-      continue;
-    let row: ManifestRow | undefined;
+    if (line.trim() === "" || (i === 0 && isTable && isHeader(line))) continue;
     try {
-      row = rowOf(line, suffix);
+      rows.push(rowOf(line, suffix));
     } catch (cause) {
-      throw new FormatError(`Cannot read manifest "${path}": line ${i + 1} is no JSON object with a "path"; correct it`, {
-        file: path,
-        cause,
-      });
+      const what = isTable ? "a row without a path" : 'no JSON object with a "path"';
+      throw new FormatError(`Cannot read manifest "${path}": line ${i + 1} is ${what}; correct it`, { file: path, cause });
     }
-    if (row !== undefined) rows.push(row);
   }
   if (rows.length === 0) throw new FormatError(`Cannot read manifest "${path}": it names no image; write one path a line`, { file: path });
   return rows;

@@ -1,15 +1,30 @@
 /** @file Images inside tar files, read in place: where each member's bytes lie. */
-import { open, stat } from "node:fs/promises";
-import { FormatError } from "../core/index.ts";
+import { type FileHandle, open } from "node:fs/promises";
+import { FormatError, PlatformError } from "../core/index.ts";
 import type { DataEntry } from "./entry.ts";
+import { reasonOf } from "./reason.ts";
 import { isImageName } from "./image-names.ts";
 
 const BLOCK = 512;
 
+/** Longer names than this are no names. */
+const MAX_NAME_BYTES = 1 << 20;
+
+/** The class of a webdataset sample is a short text. */
+const MAX_CLASS_BYTES = 4096;
+
+/** How a file starts that has to be decompressed first. */
+const COMPRESSED: readonly (readonly [name: string, start: readonly number[]])[] = [
+  ["gzip", [0x1f, 0x8b]],
+  ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
+  ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
+  ["bzip2", [0x42, 0x5a, 0x68]],
+];
+
 const text = (block: Buffer, from: number, length: number): string => {
   const field = block.subarray(from, from + length);
   const end = field.indexOf(0);
-  return field.toString("utf8", 0, end < 0 ? length : end);
+  return field.toString("utf8", 0, end < 0 ? field.length : end);
 };
 
 /** A number field: octal text, or base 256 when its top bit is set (GNU). */
@@ -30,67 +45,109 @@ function isSumRight(block: Buffer): boolean {
   return sum === numberField(block, 148, 8);
 }
 
-/** The `path` and `size` records of a pax header: "27 path=some/name.jpg\n". */
-function paxRecords(data: string): Readonly<Record<string, string>> {
-  const records: Record<string, string> = {};
-  for (const line of data.split("\n")) {
-    const [, key, value] = /^\d+ ([^=]+)=(.*)$/.exec(line) ?? [];
-    if (key !== undefined && value !== undefined) records[key] = value;
+/** The records of a pax header, "27 path=some/name.jpg\n": each states its own length, so a value may hold line ends. */
+function paxRecords(data: Buffer): ReadonlyMap<string, string> {
+  const records = new Map<string, string>();
+  for (let at = 0; at < data.length;) {
+    const length = Number.parseInt(data.toString("latin1", at, at + 12), 10);
+    if (!(length > 0) || at + length > data.length) return records;
+    const [, key, value] = /^\d+ ([^=]+)=([^]*)\n$/.exec(data.toString("utf8", at, at + length)) ?? [];
+    if (key !== undefined && value !== undefined) records.set(key, value);
+    at += length;
   }
   return records;
 }
 
-/** Longer names than this are no names. */
-const MAX_NAME_BYTES = 1 << 20;
+/** What a pax header or a GNU long name says about the member that follows. */
+interface Override {
+  readonly name?: string;
+  readonly bytes?: number;
+}
 
-/**
- * The images of a tar file (ustar, pax, GNU long names), by member name; a member's class is its first folder when there are several.
- * Throws FormatError with the offset where the file stops to be a tar file.
- */
-export async function listTar(path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly DataEntry[]> {
-  const { size: fileBytes, mtimeMs } = await stat(path);
-  await using file = await open(path, "r");
+function overrideOf(kind: string, data: Buffer): Override {
+  if (kind === "L") return { name: text(data, 0, data.length) };
+  const records = paxRecords(data);
+  const [name, bytes] = [records.get("path"), records.get("size")];
+  return { ...(name === undefined ? {} : { name }), ...(bytes === undefined ? {} : { bytes: /^\d+$/.test(bytes) ? Number(bytes) : NaN }) };
+}
+
+interface Member {
+  readonly name: string;
+  readonly start: number;
+  readonly bytes: number;
+}
+
+function memberName(block: Buffer): string {
+  const [prefix, short] = [text(block, 345, 155), text(block, 0, 100)];
+  return prefix === "" || text(block, 257, 5) !== "ustar" ? short : `${prefix}/${short}`;
+}
+
+/** Members that are files, in order. Throws FormatError with the offset where the file stops to be a tar file. */
+async function* membersOf(
+  file: FileHandle,
+  { path, fileBytes, signal }: { readonly path: string; readonly fileBytes: number; readonly signal: AbortSignal | undefined },
+): AsyncGenerator<Member> {
   const block = Buffer.alloc(BLOCK);
-  const entries: DataEntry[] = [];
-  let next: { name?: string; bytes?: number } = {};
+  let next: Override = {};
   let at = 0;
-  const wrong = (why: string): FormatError =>
-    new FormatError(`Cannot read tar file "${path}": ${why} at byte ${at}; download or pack it again`, { file: path });
-  for (; at + BLOCK <= fileBytes;) {
-    options.signal?.throwIfAborted();
-    await file.read(block, 0, BLOCK, at);
-    if (block.every((b) => b === 0)) return withLabels(entries);
-    if (!isSumRight(block)) throw wrong("there is no valid header");
+  const wrong = (why: string, hint = "download or pack it again"): FormatError =>
+    new FormatError(`Cannot read tar file "${path}": ${why} at byte ${at}; ${hint}`, { file: path });
+  while (at + BLOCK <= fileBytes) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await file.read(block, 0, BLOCK, at);
+    if (bytesRead < BLOCK) throw wrong("the file became shorter");
+    if (block.every((b) => b === 0)) return;
+    if (!isSumRight(block)) {
+      const packed = COMPRESSED.find(([, start]) => at === 0 && start.every((b, i) => block[i] === b));
+      throw packed === undefined ? wrong("there is no valid header") : wrong(`${packed[0]} data starts`, "decompress it first");
+    }
     const kind = String.fromCharCode(block[156] ?? 0);
-    const bytes = next.bytes ?? numberField(block, 124, 12);
+    const isMeta = kind === "x" || kind === "L" || kind === "g"; // their size is their own
+    const bytes = (isMeta ? undefined : next.bytes) ?? numberField(block, 124, 12);
     const start = at + BLOCK;
-    if (!Number.isSafeInteger(bytes) || start + bytes > fileBytes) throw wrong(`a member of ${bytes} bytes is cut off`);
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw wrong("a member has no valid size");
+    if (start + bytes > fileBytes) throw wrong(`a member of ${bytes} bytes is cut off`);
     if (kind === "x" || kind === "L") {
-      if (bytes > MAX_NAME_BYTES) throw wrong(`a name of ${bytes} bytes`);
+      if (bytes > MAX_NAME_BYTES) throw wrong(`there is a name of ${bytes} bytes`);
       const data = Buffer.alloc(bytes);
       await file.read(data, 0, bytes, start);
-      const pax = kind === "x" ? paxRecords(data.toString("utf8")) : { path: text(data, 0, bytes), size: undefined };
-      next = {
-        ...(pax["path"] === undefined ? {} : { name: pax["path"] }),
-        ...(pax["size"] === undefined ? {} : { bytes: Number(pax["size"]) }),
-      };
-    } else {
-      const prefix = text(block, 345, 155);
-      const short = text(block, 0, 100);
-      const member = next.name ?? (prefix === "" || text(block, 257, 5) !== "ustar" ? short : `${prefix}/${short}`);
-      if ((kind === "0" || kind === "\0") && isImageName(member))
-        entries.push({ path, member, offset: start, bytes, mtimeMs: Math.trunc(mtimeMs) });
-      if (kind !== "g") next = {};
+      next = { ...next, ...overrideOf(kind, data) };
+    } else if (kind !== "g") {
+      if (kind === "0" || kind === "\0") yield { name: next.name ?? memberName(block), start, bytes };
+      next = {};
     }
     at = start + Math.ceil(bytes / BLOCK) * BLOCK;
   }
   if (at !== fileBytes) throw wrong("the file ends inside a block");
-  return withLabels(entries);
 }
 
-/** The folder right above a member is its class when there are several such folders. */
-function withLabels(entries: readonly DataEntry[]): readonly DataEntry[] {
-  const labels = entries.map(({ member = "" }) => member.split("/").slice(0, -1).at(-1));
-  if (new Set(labels).size < 2 || labels.some((l) => l === undefined || l === ".")) return entries;
-  return entries.map((e, i) => ({ ...e, label: labels[i] ?? "" }));
+/** A sample's key, as webdataset takes it: the name up to the first dot of its last part. */
+function keyOf(name: string): string {
+  const dot = name.indexOf(".", name.lastIndexOf("/") + 1);
+  return dot < 0 ? name : name.slice(0, dot);
+}
+
+/**
+ * The images of a tar file (ustar, pax, GNU long names) in its order. An image with a `.cls` member of the same key has that text as its
+ * label (webdataset). Throws FormatError with the offset where the file stops to be a tar file.
+ */
+export async function listTar(path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly DataEntry[]> {
+  await using file = await open(path, "r").catch((cause: unknown) => {
+    throw new PlatformError(`Cannot read tar file "${path}": ${reasonOf(cause)}; check --data`, { cause });
+  });
+  const { size: fileBytes, mtimeMs } = await file.stat();
+  const entries: DataEntry[] = [];
+  const labels = new Map<string, string>();
+  for await (const { name, start, bytes } of membersOf(file, { path, fileBytes, signal: options.signal })) {
+    if (isImageName(name)) entries.push({ path, member: name, offset: start, bytes, mtimeMs: Math.trunc(mtimeMs) });
+    else if (name.endsWith(".cls") && bytes <= MAX_CLASS_BYTES) {
+      const data = Buffer.alloc(bytes);
+      await file.read(data, 0, bytes, start);
+      labels.set(keyOf(name), data.toString("utf8").trim());
+    }
+  }
+  return entries.map((entry) => {
+    const label = labels.get(keyOf(entry.member ?? ""));
+    return label === undefined ? entry : { ...entry, label };
+  });
 }
