@@ -1,6 +1,14 @@
-import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config";
+
+/** Long tests run in `npm test` (which sets TRICERA_SLOW) and where one is named on the command line. */
+const isSlow = process.env["TRICERA_SLOW"] === "1" || process.argv.some((word) => word.includes(".slow"));
 
 const config: ViteUserConfig = defineConfig({
-  test: { include: ["src/**/*.test.ts"], testTimeout: 60_000, pool: "forks" },
+  test: {
+    include: ["src/**/*.test.ts", "tools/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...(isSlow ? [] : ["**/*.slow.test.ts"])],
+    testTimeout: 60_000,
+    pool: "forks",
+  },
 });
 export default config;

@@ -28,6 +28,6 @@ const isInstalled =
   existsSync(at("node_modules", ".bin", "node")) &&
   statSync(mark).mtimeMs >= statSync(at("package-lock.json")).mtimeMs - 1000;
 if (!isInstalled) run("Install", "npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"]);
-run("Build", at("node_modules", ".bin", "node"), [at("node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"]);
+run("Build", at("node_modules", ".bin", "node"), [at("tools", "build.mjs")]);
 const [script, ...args] = process.argv.slice(2);
 if (script !== undefined) run(script, at("node_modules", ".bin", "node"), [at(script), ...args]);

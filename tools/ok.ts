@@ -1,4 +1,4 @@
-/** @file The gate: format, types, layers, lint, tests. The last line is the tests' count; any step that fails counts as a failure. */
+/** @file The gate: format, types, layers, error wording, lint, tests (with --slow the long ones too). The last line is the tests' count; any step that fails counts as a failure. */
 import { spawnSync } from "node:child_process";
 
 const STEPS = [
@@ -22,6 +22,7 @@ for (const { name, args } of STEPS) {
 const tests = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "--reporter=./tools/reporter.ts"], {
   encoding: "utf8",
   maxBuffer: 1 << 28,
+  env: { ...process.env, ...(process.argv.includes("--slow") ? { TRICERA_SLOW: "1" } : {}) },
 });
 const [, passed = "0", bad = "1", skipped = "0"] = /(\d+) passed, (\d+) failed, (\d+) skipped\s*$/.exec(tests.stdout) ?? [];
 process.stdout.write(tests.stdout.replace(/\d+ passed, \d+ failed, \d+ skipped\s*$/, ""));

@@ -8,11 +8,13 @@ export class CountReporter implements Reporter {
   #skipped = 0;
 
   onTestCaseResult(test: TestCase): void {
-    const { state, errors } = test.result();
+    const result = test.result();
+    const { state, errors } = result;
     if (state === "passed") this.#passed++;
     else if (state === "skipped") {
       this.#skipped++;
-      process.stdout.write(`skipped: ${test.fullName}\n`);
+      const note = result.state === "skipped" && result.note !== undefined ? ` (${result.note})` : "";
+      process.stdout.write(`skipped: ${test.fullName}${note}\n`);
     } else {
       this.#failed++;
       process.stdout.write(
