@@ -10,7 +10,8 @@ import { renderView } from "./render.ts";
 import { resample, type Arithmetic } from "./resample.ts";
 import { compare, hasGolden, loadTransforms } from "./testing/golden.ts";
 
-const golden = test.skipIf(!hasGolden); // the reference numbers lie beside the project, not in it
+/** The reference pictures lie beside the project, not in it: they are made of photos that may not be passed on. */
+const golden = (...names: readonly string[]) => test.skipIf(!hasGolden(...names));
 const PHOTOS = ["tench", "cock", "jay"];
 const EXACT = { most: 0, share: 0 };
 
@@ -20,25 +21,28 @@ function expectClose(mine: ArrayLike<number>, wanted: ArrayLike<number>, what: s
   expect(share, `${what}: share of differences`).toBeLessThanOrEqual(0.02);
 }
 
-golden.each(PHOTOS)("resample() meets the reference on %s: PIL bit for bit, torch at its tolerance", (photo) => {
-  const file = loadTransforms(`resize_${photo}`);
-  const x = file.image("x");
-  for (const name of file.names.filter((n) => n.startsWith("y."))) {
-    const [, api = "", mode = "", size = ""] = name.split(".");
-    const [height = 0, width = 0] = size.split("x").map(Number);
-    const kernel = mode as Kernel; // names in the reference are ours
-    const options = { width, height, kernel };
-    if (api === "pil") expect(compare(resample(x, options).data, file.image(name).data), name).toEqual(EXACT);
-    else if (api === "tensor_u8") expectClose(resample(x, { ...options, arithmetic: "torch-u8" }).data, file.image(name).data, name);
-    else {
-      const antialias = api === "tensor_f32";
-      const mine = resample(x, { ...options, arithmetic: "float", antialias });
-      expect(compare(mine.data, file.floats(name)).most, name).toBeLessThanOrEqual(2e-5);
+golden(...PHOTOS.map((p) => `resize_${p}`)).each(PHOTOS)(
+  "resample() meets the reference on %s: PIL bit for bit, torch at its tolerance",
+  (photo) => {
+    const file = loadTransforms(`resize_${photo}`);
+    const x = file.image("x");
+    for (const name of file.names.filter((n) => n.startsWith("y."))) {
+      const [, api = "", mode = "", size = ""] = name.split(".");
+      const [height = 0, width = 0] = size.split("x").map(Number);
+      const kernel = mode as Kernel; // names in the reference are ours
+      const options = { width, height, kernel };
+      if (api === "pil") expect(compare(resample(x, options).data, file.image(name).data), name).toEqual(EXACT);
+      else if (api === "tensor_u8") expectClose(resample(x, { ...options, arithmetic: "torch-u8" }).data, file.image(name).data, name);
+      else {
+        const antialias = api === "tensor_f32";
+        const mine = resample(x, { ...options, arithmetic: "float", antialias });
+        expect(compare(mine.data, file.floats(name)).most, name).toBeLessThanOrEqual(2e-5);
+      }
     }
-  }
-});
+  },
+);
 
-golden("resample() crops and resizes in one go as torchvision's resized_crop", () => {
+golden("resized_crop")("resample() crops and resizes in one go as torchvision's resized_crop", () => {
   const file = loadTransforms("resized_crop");
   const boxes = file.config["boxes_top_left_h_w_and_size"] as [[number, number, number, number], [number, number]][]; // reference file
   for (const photo of PHOTOS)
@@ -58,7 +62,7 @@ golden("resample() crops and resizes in one go as torchvision's resized_crop", (
   }
 });
 
-golden("evalCrop() resizes the short side and crops the centre as torchvision on PIL images", () => {
+golden("eval_resize_crop")("evalCrop() resizes the short side and crops the centre as torchvision on PIL images", () => {
   const file = loadTransforms("eval_resize_crop");
   for (const photo of PHOTOS)
     for (const [short, crop] of [
@@ -78,7 +82,7 @@ golden("evalCrop() resizes the short side and crops the centre as torchvision on
 type Factors = Record<JitterOp, number>;
 const OPS: readonly JitterOp[] = ["brightness", "contrast", "saturation", "hue"];
 
-golden("jitter() is bit-equal to torchvision's colour operations on PIL images", () => {
+golden("color_jitter")("jitter() is bit-equal to torchvision's colour operations on PIL images", () => {
   const file = loadTransforms("color_jitter");
   const factors = file.config["factors"] as Factors[]; // reference file
   const orders = file.config["orders"] as number[][]; // reference file
@@ -94,7 +98,7 @@ golden("jitter() is bit-equal to torchvision's colour operations on PIL images",
     }
 });
 
-golden("grayscale(), solarise(), flip(), blur(), normalise() meet PIL and torchvision", () => {
+golden("pixel_ops")("grayscale(), solarise(), flip(), blur(), normalise() meet PIL and torchvision", () => {
   const file = loadTransforms("pixel_ops");
   for (const photo of PHOTOS) {
     const x = file.image(`x.${photo}`);
@@ -119,7 +123,7 @@ interface Pipeline {
   readonly solarize: number | null;
 }
 
-golden("renderView() makes the whole augmentation of torchvision on PIL images", () => {
+golden("pipeline")("renderView() makes the whole augmentation of torchvision on PIL images", () => {
   const file = loadTransforms("pipeline");
   const factors = file.config["jitter"] as Factors[]; // reference file
   for (const [i, p] of (file.config["pipelines"] as Pipeline[]).entries()) {
@@ -155,7 +159,7 @@ interface Processor {
   readonly resample: number;
 }
 
-golden("evalCrop() meets Hugging Face's image processors", () => {
+golden("hf_processors")("evalCrop() meets Hugging Face's image processors", () => {
   const file = loadTransforms("hf_processors");
   for (const [name, p] of Object.entries(file.config as Record<string, Processor>))
     // reference file
@@ -175,16 +179,19 @@ golden("evalCrop() meets Hugging Face's image processors", () => {
     }
 });
 
-golden.each(["hf_dinov2_default", "hf_dinov3_default"])("evalCrop() meets Hugging Face's default processor %s", (name) => {
-  const file = loadTransforms(name);
-  const mine = name.includes("v2")
-    ? evalCrop(file.image("x"), { imageSizePx: 224, resize: "short-side", arithmetic: "torch-u8", cropOffset: "floor" })
-    : evalCrop(file.image("x"), { imageSizePx: 224, resize: "square", arithmetic: "float", kernel: "bilinear" });
-  const planes = normalise(mine, { mean: IMAGENET_MEAN, std: IMAGENET_STD });
-  expect(compare(planes, file.floats("y")).most).toBeLessThan(name.includes("v2") ? 0.03 : 2e-3);
-});
+golden("hf_dinov2_default", "hf_dinov3_default").each(["hf_dinov2_default", "hf_dinov3_default"])(
+  "evalCrop() meets Hugging Face's default processor %s",
+  (name) => {
+    const file = loadTransforms(name);
+    const mine = name.includes("v2")
+      ? evalCrop(file.image("x"), { imageSizePx: 224, resize: "short-side", arithmetic: "torch-u8", cropOffset: "floor" })
+      : evalCrop(file.image("x"), { imageSizePx: 224, resize: "square", arithmetic: "float", kernel: "bilinear" });
+    const planes = normalise(mine, { mean: IMAGENET_MEAN, std: IMAGENET_STD });
+    expect(compare(planes, file.floats("y")).most).toBeLessThan(name.includes("v2") ? 0.03 : 2e-3);
+  },
+);
 
-golden("cropImage() copies a box", () => {
+golden("resize_tench")("cropImage() copies a box", () => {
   const x = loadTransforms("resize_tench").image("x");
   const box = { left: 3, top: 2, width: 5, height: 4 };
   expect(resample(x, { box, width: 5, height: 4, kernel: "lanczos" })).toEqual(cropImage(x, box));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { HostTensor } from "../core/index.ts";
-import { expectClose, goldenDir, goldenPart, goldenTensor, goldenTolerance, type GoldenCase, loadGolden } from "../core/testing/golden.ts";
+import { expectClose, goldenPart, goldenTensor, goldenTolerance, type GoldenCase, hasGolden, loadGolden } from "../core/testing/golden.ts";
 import { gradients } from "../engine/grad/index.ts";
 import { runGraph } from "../engine/testing/run-graph.ts";
 import { add, Builder, mul, reshape, slice, sumAll, type Tensor } from "../engine/trace/index.ts";
@@ -16,8 +16,6 @@ import {
   vitSpecs,
 } from "./index.ts";
 
-const skip = goldenDir() === undefined; // reference numbers lie beside the project; without them there is nothing to compare
-
 function vitConfig(golden: GoldenCase, posInterpolation: PosInterpolation): ViTConfig {
   const c = golden.json["config"] as Record<string, number>; // our own reference file
   return {
@@ -32,8 +30,8 @@ function vitConfig(golden: GoldenCase, posInterpolation: PosInterpolation): ViTC
   };
 }
 
-describe.skipIf(skip)("applyViT() meets the published network", () => {
-  test.each(["x", "x@24x40", "x@48x48"])("Meta's DINO v1, input %s", async (input) => {
+describe("applyViT() meets the published network", () => {
+  test.skipIf(!hasGolden("models", "meta_dino_v1")).each(["x", "x@24x40", "x@48x48"])("Meta's DINO v1, input %s", async (input) => {
     const golden = loadGolden("models", "meta_dino_v1");
     const config = vitConfig(golden, "meta-offset");
     const x = goldenTensor(golden, input);
@@ -58,7 +56,7 @@ describe.skipIf(skip)("applyViT() meets the published network", () => {
     });
   });
 
-  test("gradients of every parameter and of the image", async () => {
+  test.skipIf(!hasGolden("models", "meta_dino_v1"))("gradients of every parameter and of the image", async () => {
     const golden = loadGolden("models", "meta_dino_v1");
     const config = vitConfig(golden, "meta-offset");
     const builder = new Builder();
@@ -86,7 +84,7 @@ describe.skipIf(skip)("applyViT() meets the published network", () => {
       expectClose(y.get(`g.${name}`) ?? [], g, { atol: 1e-5 * largest, rtol: 1e-3, what: name });
   });
 
-  test("timm's DINO, positions resized with antialias", async () => {
+  test.skipIf(!hasGolden("models", "timm_dino_v1"))("timm's DINO, positions resized with antialias", async () => {
     const golden = loadGolden("models", "timm_dino_v1");
     const config = { ...vitConfig(golden, "size-antialias"), width: 48, depth: 2 };
     for (const input of ["x", "x@24x40"]) {
@@ -104,8 +102,9 @@ describe.skipIf(skip)("applyViT() meets the published network", () => {
 
 const toMeta = (name: string): string => name.replace(/^layers\./, "mlp.");
 
-describe.skipIf(skip)("applyDinoHead() meets the published head", () => {
-  test.each(["v1_norm_last_layer", "v1_free_last_layer", "v1_bn_eval", "v1_bn_train"])("%s", async (name) => {
+describe("applyDinoHead() meets the published head", () => {
+  test.for(["v1_norm_last_layer", "v1_free_last_layer", "v1_bn_eval", "v1_bn_train"])("%s", async (name, { skip }) => {
+    skip(!hasGolden("heads", name));
     const golden = loadGolden("heads", name);
     const c = golden.json["config"] as Record<string, number | boolean | string>; // our own reference file
     const config: DinoHeadConfig = {

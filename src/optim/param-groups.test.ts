@@ -11,7 +11,7 @@ interface GroupsGolden {
   }[];
 }
 
-test.skipIf(!hasGolden)("lrScaleOf() and isDecayed() meet lightly_train's multipliers for every parameter", () => {
+test.skipIf(!hasGolden("param_groups"))("lrScaleOf() and isDecayed() meet lightly_train's multipliers for every parameter", () => {
   for (const { depth, decay, patch_embed_mult, params } of goldenJson<GroupsGolden>("param_groups").models)
     for (const [name, [lr, v2, v1]] of Object.entries(params)) {
       for (const prefix of ["", "backbone."])

@@ -56,8 +56,8 @@ interface ScheduleGolden {
 const near = (mine: number, reference: number): void =>
   expect(Math.abs(mine - reference)).toBeLessThanOrEqual(1e-9 * Math.abs(reference) + 1e-18);
 
-describe.skipIf(!hasGolden)("golden schedules", () => {
-  const golden = hasGolden ? goldenJson<ScheduleGolden>("schedules") : { schedules: [], lr_scaling: [] };
+describe.skipIf(!hasGolden("schedules"))("golden schedules", () => {
+  const golden = hasGolden("schedules") ? goldenJson<ScheduleGolden>("schedules") : { schedules: [], lr_scaling: [] };
   const cases = golden.schedules.filter(({ kind }) => kind in MAKERS);
 
   test("every kind but lightly's own warm-up is covered", () => {

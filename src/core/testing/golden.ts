@@ -1,4 +1,8 @@
-/** @file Reads the shared reference numbers (`golden/`) for the tests of every room. */
+/**
+ * @file Reads the reference numbers for the tests of every room, case by case: first from the full set, a folder `shared/golden` beside the
+ * project, then from the project's own small set, `golden/`. `TRICERA_GOLDEN_DIR` names another folder for the full set; one that does not
+ * exist leaves the project's own set alone: `TRICERA_GOLDEN_DIR=none npx vitest run`.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,19 +26,29 @@ interface Entry {
   readonly data_offsets: readonly [from: number, to: number];
 }
 
-const DIRS = [new URL("../../../golden/", import.meta.url), new URL("../../../../shared/golden/", import.meta.url)];
+const OWN_DIR = fileURLToPath(new URL("../../../golden/", import.meta.url));
+const SHARED_DIR = process.env["TRICERA_GOLDEN_DIR"] ?? fileURLToPath(new URL("../../../../shared/golden/", import.meta.url));
 
-/** The folder of reference numbers beside the project, or undefined: then say `test.skipIf(goldenDir() === undefined)`. */
+/** The first folder of reference numbers that is there. It may lack a case: ask `hasGolden(topic, name)` before you load one. */
 export function goldenDir(): string | undefined {
-  return DIRS.map((url) => fileURLToPath(url)).find((dir) => existsSync(dir));
+  return [SHARED_DIR, OWN_DIR].find((dir) => existsSync(dir));
 }
 
-/** Reads `golden/<topic>/<name>.json` and, where there is one, its `.safetensors`. float16 becomes float32. */
+/** Path of a case without its suffix, or undefined when no set has it. */
+export function goldenBase(topic: string, name: string): string | undefined {
+  return [SHARED_DIR, OWN_DIR].map((dir) => join(dir, topic, name)).find((base) => existsSync(`${base}.json`));
+}
+
+/** Whether every one of these cases can be loaded; tests say `test.skipIf(!hasGolden("losses", "koleo"))`. */
+export function hasGolden(topic: string, ...names: readonly string[]): boolean {
+  return names.every((name) => goldenBase(topic, name) !== undefined);
+}
+
+/** Reads `<topic>/<name>.json` and, where there is one, its `.safetensors`. float16 becomes float32. */
 export function loadGolden(topic: string, name: string): GoldenCase {
-  const dir = goldenDir();
-  if (dir === undefined)
-    throw new InternalError("Cannot load golden numbers: there is no golden folder; guard the test with skipIf(goldenDir() === undefined)");
-  const base = join(dir, topic, name);
+  const base = goldenBase(topic, name);
+  if (base === undefined)
+    throw new InternalError(`Cannot load golden "${topic}/${name}": no folder has it; guard the test with skipIf(!hasGolden(...))`);
   const json = JSON.parse(readFileSync(`${base}.json`, "utf8")) as Record<string, unknown>; // our own reference file
   const file = `${base}.safetensors`;
   return { json, tensors: existsSync(file) ? readTensors(readFileSync(file)) : new Map() };

@@ -1,9 +1,11 @@
 /** @file The reference pictures of `golden/transforms`, as this room's pictures. */
-import { goldenDir, goldenTensor, loadGolden } from "../../core/testing/golden.ts";
+import { goldenTensor, hasGolden as hasCases, loadGolden } from "../../core/testing/golden.ts";
 import { makeImage, type RgbImage } from "../image.ts";
 
-/** Whether the folder of reference numbers is there. */
-export const hasGolden: boolean = goldenDir() !== undefined;
+/** Whether these cases of `transforms` can be loaded. */
+export function hasGolden(...names: readonly string[]): boolean {
+  return hasCases("transforms", ...names);
+}
 
 export interface GoldenFile {
   readonly names: readonly string[];

@@ -188,8 +188,9 @@ describe.each(CONFIGS)("openFusedOptimizer() with %s", (_, config) => {
   });
 });
 
-describe.skipIf(!hasGolden)("openFusedOptimizer() golden", () => {
-  test.each(GOLDEN_CASES)("meets %s", async (name, config, clip) => {
+describe("openFusedOptimizer() golden", () => {
+  test.for(GOLDEN_CASES)("meets %s", async ([name, config, clip], { skip }) => {
+    skip(!hasGolden(name));
     const { config: schedule } = goldenJson<OptimizerGolden>(name);
     const tensors = goldenTensors(name);
     const get = (key: string): Float32Array => tensors.get(key)?.data ?? new Float32Array();

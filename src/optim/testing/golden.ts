@@ -1,42 +1,26 @@
 /** @file Reads the shared reference vectors of the optimizers for tests. */
-import { existsSync, readFileSync } from "node:fs";
 import { expect } from "vitest";
+import { hasGolden as hasCases, loadGolden } from "../../core/testing/golden.ts";
 import { ADAMW_DEFAULTS } from "../adamw.ts";
 import type { Clip } from "../clip.ts";
 import type { OptimizerConfig } from "../config.ts";
 import { LARS_DEFAULTS } from "../lars.ts";
 import { SGD_DEFAULTS } from "../sgd.ts";
 
-const DIR = new URL("../../../../shared/golden/schedules/", import.meta.url);
-
-export const hasGolden: boolean = existsSync(DIR);
+/** Whether these cases of `schedules` can be loaded. */
+export function hasGolden(...names: readonly string[]): boolean {
+  return hasCases("schedules", ...names);
+}
 
 /** The JSON of a case. The caller names the shape it expects. */
 export function goldenJson<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(`${name}.json`, DIR), "utf8")) as T; // our own reference files, shape as in golden/README.md
+  return loadGolden("schedules", name).json as T; // our own reference files, shape as in golden/README.md
 }
 
 /** All float32 tensors of a case. */
 export function goldenTensors(name: string): Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }> {
-  const bytes = readFileSync(new URL(`${name}.safetensors`, DIR));
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  type Header = Record<string, { shape: number[]; data_offsets: [number, number] }>;
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerBytes)) as Header; // the safetensors header, written by the reference
-  const tensors = Object.entries(header).filter(([key]) => key !== "__metadata__");
-  return new Map(
-    tensors.map(
-      ([
-        key,
-        {
-          shape,
-          data_offsets: [from, to],
-        },
-      ]) => {
-        const copy = Uint8Array.from(bytes.subarray(8 + headerBytes + from, 8 + headerBytes + to));
-        return [key, { shape, data: new Float32Array(copy.buffer) }];
-      },
-    ),
-  );
+  const { tensors } = loadGolden("schedules", name);
+  return new Map([...tensors].flatMap(([key, { shape, data }]) => (data instanceof Float32Array ? [[key, { shape, data }]] : [])));
 }
 
 export interface OptimizerGolden {
