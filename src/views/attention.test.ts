@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { attentionPictures, classAttention, keepAttentionMass } from "./attention.ts";
 import { colormap } from "./colormap.ts";
-import { blend, contactSheet, resizeMap, resizePicture } from "./picture.ts";
+import { blend, resizeMap, resizePicture } from "./picture.ts";
 
 test("colormap() begins and ends with the published colours and cuts outside", () => {
   expect(colormap("viridis", 0)).toEqual([68, 1, 84]);
@@ -59,18 +59,4 @@ test("blend() mixes by opacity and refuses other sizes", () => {
   expect([...blend(of(0), of(200), { opacity: 0.25 }).data]).toEqual([50, 50, 50]);
   expect(() => blend(of(0), of(0, 2), { opacity: 1 })).toThrow(/sizes differ/);
   expect(resizePicture(of(9), { width: 1, height: 1 })).toEqual(of(9));
-});
-
-test("contactSheet() places pictures row by row on the background", () => {
-  const dot = { width: 1, height: 1, data: Uint8Array.of(1, 2, 3) };
-  const sheet = contactSheet([dot, dot, dot], { columns: 2, cellPx: 2, gapPx: 1, background: [9, 9, 9] });
-  expect([sheet.width, sheet.height]).toEqual([7, 7]);
-  const at = (x: number, y: number): number[] => [...sheet.data.subarray((y * 7 + x) * 3, (y * 7 + x) * 3 + 3)];
-  expect([at(0, 0), at(1, 1), at(4, 1), at(1, 4), at(4, 4)]).toEqual([
-    [9, 9, 9],
-    [1, 2, 3],
-    [1, 2, 3],
-    [1, 2, 3],
-    [9, 9, 9],
-  ]);
 });

@@ -1,72 +1,168 @@
-/** @file Line charts as SVG text. */
+/** @file Line charts as SVG text: axes, ticks, units, and a readout under the pointer that needs no script. */
+import { averagePoints, isFinitePoint, type Point, spanOf, thinPeaks, ticks } from "./chart-scale.ts";
+import { escapeHtml, percent, shortNumber } from "./html.ts";
 
 export interface Series {
   readonly name: string;
-  readonly points: readonly (readonly [x: number, y: number])[];
+  readonly points: readonly Point[];
+}
+
+/** A level worth knowing, drawn as a dashed line with its name. */
+export interface Level {
+  readonly y: number;
+  readonly name: string;
 }
 
 export interface ChartOptions {
   readonly title: string;
+  /** One line for the reader: what it is and which way is good. */
+  readonly text?: string;
+  /** Of y, behind the title. */
+  readonly unit?: string;
   readonly series: readonly Series[];
+  readonly levels?: readonly Level[];
+  /** `percent`: shares of 1 are shown as per cent. */
+  readonly format?: "number" | "percent";
+  /** Begin y at 0. */
+  readonly fromZero?: boolean;
+  /** Name of x; default `step`. */
+  readonly xName?: string;
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 190, 54, 10, 10, 24];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 220, 52, 12, 24, 34];
+/** Above this many points a series is drawn faint, with its averages strong on top. */
+const NOISY_POINTS = 120;
 const MAX_POINTS = 400;
+const AVERAGES = 60;
+/** Places under the pointer that tell their values. */
+const MAX_STOPS = 60;
 const COLOURS = ["var(--a)", "var(--b)", "var(--c)", "var(--d)"];
+/** Series differ by dash too: for print and for eyes that tell colours badly. */
+const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+const KEYS = ["━", "╍", "┅", "┉"];
 
-/** Text made safe for HTML and SVG. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+interface Frame {
+  readonly x: (value: number) => string;
+  readonly y: (value: number) => string;
+  readonly spanX: readonly [number, number];
+  readonly spanY: readonly [number, number];
+  readonly label: (value: number) => string;
 }
 
-/** Three to seven round numbers that lie in a span. */
-export function ticks(low: number, high: number): readonly number[] {
-  if (!(high > low)) return [low];
-  const rough = (high - low) / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough) ?? rough;
-  const first = Math.ceil(low / step - 1e-9);
-  return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
-}
+const styleOf = (i: number): string => `stroke="${COLOURS[i % 4] ?? ""}"${i % 4 === 0 ? "" : ` stroke-dasharray="${DASHES[i % 4] ?? ""}"`}`;
 
-const label = (x: number): string =>
-  x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e5) ? x.toExponential(0) : String(Number(x.toPrecision(4)));
-
-function thin(points: Series["points"]): Series["points"] {
-  const every = Math.ceil(points.length / MAX_POINTS);
-  return points.filter((_, i) => i % every === 0 || i === points.length - 1);
-}
-
-/** A chart of one or a few series over steps; values that are not finite leave a gap. */
-export function lineChart({ title, series }: ChartOptions): string {
-  const all = series.flatMap((s) => s.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
-  if (all.length === 0) return "";
-  const span = (i: 0 | 1): [number, number] => {
-    const values = all.map((p) => p[i]);
-    const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
-    return low === high ? [low - 0.5, high + 0.5] : [low, high];
+function frameOf({ series, levels = [], fromZero = false, format = "number" }: ChartOptions): Frame | undefined {
+  const points = series.flatMap((s) => s.points).filter(isFinitePoint);
+  if (points.length === 0) return undefined;
+  const spanX = spanOf(points.map(([x]) => x));
+  const spanY = spanOf([...points.map(([, y]) => y), ...levels.map((l) => l.y), ...(fromZero ? [0] : [])]);
+  const scale = (value: number, [low, high]: readonly [number, number], [from, to]: readonly [number, number]): string =>
+    (from + ((value - low) / (high - low)) * (to - from)).toFixed(1);
+  return {
+    x: (value) => scale(value, spanX, [LEFT, WIDTH - RIGHT]),
+    y: (value) => scale(value, spanY, [HEIGHT - BOTTOM, TOP]),
+    spanX,
+    spanY,
+    label: format === "percent" ? percent : (value) => shortNumber(value),
   };
-  const [[x0, x1], [y0, y1]] = [span(0), span(1)];
-  const px = (x: number): string => (LEFT + ((x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT)).toFixed(1);
-  const py = (y: number): string => (HEIGHT - BOTTOM - ((y - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM)).toFixed(1);
-  const rules = ticks(y0, y1).map(
-    (y) =>
-      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${py(y)}" y2="${py(y)}"/><text x="${LEFT - 6}" y="${py(y)}" dy="4" text-anchor="end">${label(y)}</text>`,
-  );
-  const marks = ticks(x0, x1).map((x) => `<text x="${px(x)}" y="${HEIGHT - 6}" text-anchor="middle">${label(x)}</text>`);
-  const lines = series.map(({ points }, i) => {
-    let pen = "M";
-    const path = thin(points).map(([x, y]) => {
-      const finite = Number.isFinite(x) && Number.isFinite(y);
-      const part = finite ? `${pen}${px(x)} ${py(y)}` : "";
+}
+
+function pathOf(points: readonly Point[], { x, y }: Frame): string {
+  let pen = "M";
+  return points
+    .map((p) => {
+      const finite = isFinitePoint(p);
+      const part = finite ? `${pen}${x(p[0])} ${y(p[1])}` : "";
       pen = finite ? "L" : "M";
       return part;
-    });
-    return `<path d="${path.join("")}" stroke="${COLOURS[i % COLOURS.length] ?? ""}"/>`;
+    })
+    .join("");
+}
+
+function lineOf({ points }: Series, index: number, frame: Frame): string {
+  const style = styleOf(index);
+  if (points.length > NOISY_POINTS)
+    return `<path class="faint" d="${pathOf(thinPeaks(points, MAX_POINTS), frame)}" ${style}/><path d="${pathOf(averagePoints(points, AVERAGES), frame)}" ${style}/>`;
+  const dots = points
+    .filter((p) => points.length <= 24 && isFinitePoint(p))
+    .map(([px, py]) => `<circle cx="${frame.x(px)}" cy="${frame.y(py)}" r="2.4" fill="${COLOURS[index % 4] ?? ""}"/>`);
+  return `<path d="${pathOf(points, frame)}" ${style}/>${dots.join("")}`;
+}
+
+function axes({ x, y, spanX, spanY, label }: Frame, { xName = "step", format }: ChartOptions): string {
+  const short = format === "percent" ? (v: number): string => `${shortNumber(100 * v, 3)} %` : label;
+  const rules = ticks(...spanY).map(
+    (v) =>
+      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(v)}" y2="${y(v)}"/><text x="${LEFT - 6}" y="${y(v)}" dy="4" text-anchor="end">${short(v)}</text>`,
+  );
+  const marks = ticks(...spanX).map(
+    (v) =>
+      `<line class="tick" x1="${x(v)}" x2="${x(v)}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM + 4}"/><text x="${x(v)}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${shortNumber(v)}</text>`,
+  );
+  const base = `<line class="base" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>`;
+  return `${rules.join("")}${base}${marks.join("")}<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 3}" text-anchor="middle">${escapeHtml(xName)}</text>`;
+}
+
+function levelLine({ y: value, name }: Level, { y }: Frame): string {
+  const above = Number(y(value)) > TOP + 14;
+  return `<line class="level" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(value)}" y2="${y(value)}"/><text x="${WIDTH - RIGHT - 2}" y="${y(value)}" dy="${above ? -4 : 12}" text-anchor="end">${escapeHtml(name)}</text>`;
+}
+
+/** The line above the plot: the place, then every series in its colour with its value there. */
+function readout(place: string, series: readonly Series[], values: readonly (number | undefined)[], { label }: Frame): string {
+  const parts = series.map((s, i) => {
+    const value = values[i];
+    const name = series.length > 1 ? `${KEYS[i % 4] ?? ""} ${escapeHtml(s.name)} ` : "";
+    return `<tspan dx="10" style="fill:${COLOURS[i % 4] ?? ""}">${name}<tspan class="value">${value === undefined ? "–" : label(value)}</tspan></tspan>`;
   });
-  const legend =
-    series.length < 2
-      ? ""
-      : `<span class="legend">${series.map((s, i) => `<b style="color:${COLOURS[i % COLOURS.length] ?? ""}">${escapeHtml(s.name)}</b>`).join(" ")}</span>`;
-  return `<figure class="chart"><figcaption>${escapeHtml(title)} ${legend}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">${rules.join("")}${marks.join("")}${lines.join("")}</svg></figure>`;
+  return `<text x="${LEFT}" y="13">${escapeHtml(place)}${parts.join("")}</text>`;
+}
+
+const valueAt = ({ points }: Series, x: number): number | undefined => points.findLast((p) => p[0] === x && isFinitePoint(p))?.[1];
+
+/** Columns that show the values at one x when the pointer is over them. */
+function hoverStops({ series, xName = "step" }: ChartOptions, frame: Frame): string {
+  const xs = [...new Set(series.flatMap((s) => s.points.filter(isFinitePoint).map(([x]) => x)))].sort((a, b) => a - b);
+  const every = Math.ceil(xs.length / MAX_STOPS);
+  const stops = xs.filter((_, i) => i % every === 0 || i === xs.length - 1);
+  return stops
+    .map((at, i) => {
+      const here = Number(frame.x(at));
+      const left = i === 0 ? LEFT : (Number(frame.x(stops[i - 1] ?? at)) + here) / 2;
+      const right = i === stops.length - 1 ? WIDTH - RIGHT : (here + Number(frame.x(stops[i + 1] ?? at))) / 2;
+      const values = series.map((s) => valueAt(s, at));
+      const dots = values.flatMap((v, s) =>
+        v === undefined ? [] : [`<circle cx="${here}" cy="${frame.y(v)}" r="3.5" fill="${COLOURS[s % 4] ?? ""}"/>`],
+      );
+      return `<g class="stop"><rect x="${left.toFixed(1)}" y="${TOP}" width="${Math.max(1, right - left).toFixed(1)}" height="${HEIGHT - TOP - BOTTOM}"/><g><line x1="${here}" x2="${here}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>${dots.join("")}${readout(`${xName} ${shortNumber(at)}`, series, values, frame)}</g></g>`;
+    })
+    .join("");
+}
+
+function describe({ title, series }: ChartOptions, { label }: Frame): string {
+  const courses = series.flatMap(({ name, points }) => {
+    const there = points.filter(isFinitePoint);
+    const [first, last] = [there[0], there.at(-1)];
+    return first === undefined || last === undefined ? [] : [`${name} from ${label(first[1])} to ${label(last[1])}`];
+  });
+  return `${title}: ${courses.join(", ")}`;
+}
+
+/** A chart of one or a few series over steps; values that are not finite leave a gap. Empty text when there is nothing to draw. */
+export function lineChart(options: ChartOptions): string {
+  const drawn = { ...options, series: options.series.filter((s) => s.points.some(isFinitePoint)) };
+  const { title, text, unit, series, levels = [] } = drawn;
+  const frame = frameOf(drawn);
+  if (frame === undefined) return "";
+  const last = series.map((s) => s.points.findLast(isFinitePoint)?.[1]);
+  const svg = [
+    axes(frame, drawn),
+    levels.map((l) => levelLine(l, frame)).join(""),
+    series.map((s, i) => lineOf(s, i, frame)).join(""),
+    `<g class="last">${readout("last", series, last, frame)}</g>`,
+    hoverStops(drawn, frame),
+  ].join("");
+  const note = text === undefined ? "" : `<p>${escapeHtml(text)}</p>`;
+  const unitText = unit === undefined ? "" : ` <small>${escapeHtml(unit)}</small>`;
+  return `<figure class="chart"><figcaption><b>${escapeHtml(title)}</b>${unitText}${note}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(describe(drawn, frame))}">${svg}</svg></figure>`;
 }

@@ -91,31 +91,20 @@ export function blend(base: RgbImage, over: RgbImage, options: { readonly opacit
   return { width: base.width, height: base.height, data };
 }
 
-export interface ContactSheetOptions {
-  readonly columns: number;
-  /** Width and height of a cell; pictures are fitted inside, centred. */
-  readonly cellPx: number;
-  readonly gapPx?: number;
-  readonly background?: readonly [r: number, g: number, b: number];
-  readonly smoothing?: Smoothing;
-}
-
-/** Lays pictures out row by row in one picture: the crops of a batch, the epochs of a run. */
-export function contactSheet(images: readonly RgbImage[], options: ContactSheetOptions): RgbImage {
-  const { columns, cellPx, gapPx = 2, background = [255, 255, 255], smoothing = "bilinear" } = options;
-  const rows = Math.max(1, Math.ceil(images.length / columns));
-  const step = cellPx + gapPx;
-  const [width, height] = [columns * step + gapPx, rows * step + gapPx];
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i += 3) data.set(background, i);
-  for (const [i, image] of images.entries()) {
-    const scale = cellPx / Math.max(image.width, image.height);
-    const size = { width: Math.max(1, Math.round(image.width * scale)), height: Math.max(1, Math.round(image.height * scale)) };
-    const small = resizePicture(image, { ...size, smoothing });
-    const left = gapPx + (i % columns) * step + ((cellPx - size.width) >> 1);
-    const top = gapPx + Math.floor(i / columns) * step + ((cellPx - size.height) >> 1);
-    for (let y = 0; y < size.height; y++)
-      data.set(small.data.subarray(y * size.width * 3, (y + 1) * size.width * 3), ((top + y) * width + left) * 3);
-  }
+/** A normalised picture as the network sees it, `[3, height, width]`, back to bytes: x · std + mean. */
+export function fromPlanes(
+  planes: Float32Array,
+  options: { readonly width: number; readonly height: number; readonly mean: readonly number[]; readonly std: readonly number[] },
+): RgbImage {
+  const { width, height, mean, std } = options;
+  const area = width * height;
+  if (planes.length !== 3 * area)
+    throw new ShapeError(`Cannot show a picture of ${width} × ${height}: there are ${planes.length} values; give [3, height, width]`);
+  const data = new Uint8Array(3 * area);
+  for (let i = 0; i < area; i++)
+    for (let c = 0; c < 3; c++) {
+      const x = planes[c * area + i]! * (std[c] ?? 1) + (mean[c] ?? 0); // c · area + i < 3 · area
+      data[3 * i + c] = Math.round(255 * Math.min(1, Math.max(0, x)));
+    }
   return { width, height, data };
 }

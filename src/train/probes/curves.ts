@@ -1,0 +1,94 @@
+/** @file The curves of a run's report, from its lines of metrics. */
+import type { Block, ChartOptions, ReportSection, Series } from "../../views/index.ts";
+import type { TrainConfig } from "../config/index.ts";
+import type { MetricsLine } from "../run/index.ts";
+
+type Points = Series["points"];
+
+/** Steps and values of one metric; NaN where the run wrote that a value was none. */
+export function pointsOf(lines: readonly MetricsLine[], name: string): Points {
+  return lines.flatMap((line): Points => {
+    const value = line[name];
+    if (typeof value === "number") return [[line.step, value]];
+    return typeof value === "string" ? [[line.step, NaN]] : [];
+  });
+}
+
+type Draw = (title: string, names: Readonly<Record<string, string>>, more?: Omit<ChartOptions, "title" | "series">) => ChartOptions;
+
+function learning(draw: Draw, uniform: number): readonly ChartOptions[] {
+  return [
+    draw(
+      "Loss",
+      { loss: "total", "loss.globals": "global crops", "loss.locals": "local crops", "loss.koleo": "KoLeo" },
+      {
+        unit: "nats",
+        text: "Falls slowly and may rise while the teacher sharpens: read it together with KL.",
+        levels: [{ y: uniform, name: "ln K: says nothing" }],
+      },
+    ),
+    draw("KL of student to teacher", { kl: "KL" }, { unit: "nats", text: "What the student has left to learn of the teacher." }),
+    draw(
+      "k-NN top-1",
+      { knnTop1: "top-1" },
+      { format: "percent", text: "Labelled images classified by their neighbours: the best sign of good features." },
+    ),
+  ];
+}
+
+function health(draw: Draw, uniform: number): readonly ChartOptions[] {
+  return [
+    draw(
+      "Entropy",
+      { teacherEntropy: "teacher", targetEntropy: "targets" },
+      {
+        unit: "nats",
+        text: "0: certain of one prototype; at ln K: uniform. Both ends are collapse.",
+        levels: [{ y: uniform, name: "ln K" }],
+        fromZero: true,
+      },
+    ),
+    draw(
+      "Feature spread",
+      { featureStd: "spread" },
+      { text: "1: spread evenly over the sphere; 0: all images look alike.", levels: [{ y: 1, name: "even" }], fromZero: true },
+    ),
+    draw(
+      "Effective rank",
+      { effectiveRank: "rank" },
+      { unit: "dimensions", text: "Directions the features of a batch fill; a fall to a few is collapse.", fromZero: true },
+    ),
+    draw(
+      "Prototypes in use",
+      { prototypeUsage: "used" },
+      { format: "percent", text: "Share of those that a batch could choose.", fromZero: true },
+    ),
+    draw("Gradient norm", { gradNorm: "norm" }, { text: "Before clipping. Spikes with a rising loss: lower optim.lr.", fromZero: true }),
+  ];
+}
+
+function schedules(draw: Draw): readonly ChartOptions[] {
+  return [
+    draw("Learning rate", { lr: "rate" }),
+    draw("Weight decay", { weightDecay: "decay" }),
+    draw("Teacher momentum", { emaMomentum: "momentum" }),
+    draw("Teacher temperature", { teacherTemp: "temperature" }),
+    draw("Speed", { imagesPerSecond: "images" }, { unit: "images/s", fromZero: true }),
+    draw("Time of a step", { stepMs: "step" }, { unit: "ms", fromZero: true }),
+  ];
+}
+
+/** Learning, health, and (folded away) schedules and speed. */
+export function curveSection(lines: readonly MetricsLine[], { head }: TrainConfig): ReportSection {
+  const draw: Draw = (title, names, more = {}) => ({
+    title,
+    ...more,
+    series: Object.entries(names).map(([key, name]) => ({ name, points: pointsOf(lines, key) })),
+  });
+  const uniform = Math.log(head.prototypes);
+  const blocks: readonly Block[] = [
+    { kind: "charts", charts: [...learning(draw, uniform), ...health(draw, uniform)] },
+    { kind: "details", summary: "Schedules and speed", blocks: [{ kind: "charts", charts: schedules(draw) }] },
+  ];
+  return { title: "Along the run", text: "Point at a chart to read its values at a step.", blocks };
+}
