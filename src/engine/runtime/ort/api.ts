@@ -1,5 +1,5 @@
 /** @file ONNX Runtime's C API: the few functions we call, found by their place in its table and called through koffi. */
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 import { PlatformError } from "../../../core/index.ts";
 import { findOnnxRuntime, type OnnxRuntimeLibrary } from "./library.ts";
 
@@ -149,10 +149,14 @@ function openTable(library: OnnxRuntimeLibrary): { readonly table: Handle; reado
   return { table, version };
 }
 
+/** koffi unloads a library whose object is collected, whatever pointers into it are still called. */
+let held: LibraryHandle | undefined;
+
 function callEntry(library: OnnxRuntimeLibrary): Handle {
   try {
     koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES }); // before the first library is loaded
-    const base: unknown = koffi.load(library.path).func("OrtGetApiBase", "void *", [])();
+    held = koffi.load(library.path);
+    const base: unknown = held.func("OrtGetApiBase", "void *", [])();
     if (typeof base === "bigint") return base;
   } catch (cause) {
     throw new PlatformError(
