@@ -1,10 +1,11 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
-import { encodePng } from "../images/node/index.ts";
+import { encodePng, loadImage } from "../images/node/index.ts";
 import { writeFileAtomic } from "../weights/index.ts";
+import { readConfig } from "./loop/prepare.ts";
 import { checkpointDir, readMetrics } from "./run/index.ts";
 import { train, type TrainOptions } from "./train.ts";
 
@@ -105,5 +106,82 @@ describe("train", () => {
   test("a batch larger than the data is refused with the numbers", async () => {
     const options = { ...config(1), train: { batchSize: 100, steps: 1 } };
     await expect(train({ config: options, out: join(dir, "large") })).rejects.toThrow(/100.*24|24.*100/);
+  });
+
+  test("a step with numbers that are not finite stops the run, and --replay finds them again", async () => {
+    const out = join(dir, "nan");
+    const run = train({ config: { ...config(9), optim: { lr: 1e30, clipKind: "none" }, schedule: { lrWarmupEpochs: 0 } }, out });
+    await expect(run).rejects.toThrow(/Cannot go on training: step \d has a loss of .*--replay ".*dumps.*lower optim\.lr/);
+    const [dump] = await readdir(join(out, "dumps"));
+    const again = await train({ replay: join(out, "dumps", dump ?? "") });
+    expect(again.reproduced).toBe(true);
+    expect(again.text).toMatch(/Not finite, in the order of the step:\n {2}teacher features: 256 values, the first at 0\n/);
+    await expect(train({ replay: out })).rejects.toThrow(/this is a run folder; give one of its dumps: step-/);
+  });
+
+  test("keeps the teacher of the best k-NN beside the last one", async () => {
+    const out = join(dir, "best");
+    const labels = join(dir, "two.csv");
+    const rows = Array.from({ length: 24 }, (_, i) => `images/${String(i).padStart(2, "0")}.png,class-${i % 3}`);
+    await writeFileAtomic(labels, rows.join("\n"));
+    await train({ config: { ...config(6), knn: { train: labels, everyEpochs: 0.5, k: 3 } }, out });
+    const best = Math.max(...(await readMetrics(out)).flatMap((l) => (typeof l["knnTop1"] === "number" ? [l["knnTop1"]] : [])));
+    expect(await readFile(join(out, "exported", "best", "README.md"), "utf8")).toContain(`${(100 * best).toFixed(1)} %`);
+    expect((await readdir(join(out, "exported", "best"))).sort()).toEqual(["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]); // prettier-ignore
+  });
+
+  test("a run in minutes measures its speed, fixes its steps and derives the schedules for that length", async () => {
+    const out = join(dir, "minutes");
+    const { steps, ...length } = { ...config(1).train, minutes: 0.02 };
+    void steps;
+    await train({ config: { ...config(1), train: length }, out });
+    const { config: settled, reasons } = await readConfig(out);
+    expect(settled.train.steps).toBeGreaterThanOrEqual(4);
+    expect(reasons["train.steps"]).toMatch(/0\.02 minutes came to at the speed measured/);
+    expect(reasons["schedule.momentumTeacher"]).toContain(`a tenth of ${(settled.train.steps ?? 0).toLocaleString("en-US")} steps`);
+    expect(reasons["optim.lr"]).not.toBe("set by you");
+    expect((await readMetrics(out)).at(-1)?.step).toBe(settled.train.steps);
+    expect((await train({ out, resume: true })).steps).toBe(settled.train.steps);
+  });
+
+  test("--dry-run measures, estimates and draws the crops, and leaves no run behind", async () => {
+    const out = join(dir, "dry");
+    await mkdir(out);
+    const { text, steps, contactSheet } = await train({ config: config(7), out, dryRun: true });
+    expect(steps).toBe(7);
+    expect(text).toMatch(/images +24; 24 looked at, 0 of them broken/);
+    expect(text).toMatch(/shorter side +24 to 24 px, median 24 px/);
+    const { width, height } = await loadImage({ path: contactSheet ?? "" });
+    expect(Math.min(width, height)).toBeGreaterThan(32);
+    expect(await readdir(out)).toEqual(["dry-run.png"]);
+    await train({ config: config(1), out });
+  });
+
+  test("--print-config shows every value with its reason", async () => {
+    const { text = "" } = await train({ config: config(7), printConfig: true });
+    expect(text).toMatch(/^train\.steps = 7 +# set by you$/m);
+    expect(text).toMatch(/^objective\.centering = "sinkhorn" +# 24 images are few/m);
+  });
+
+  test("begins with the weights of a run, and lists every tensor that does not fit", async () => {
+    const [from, to] = [join(dir, "init-from"), join(dir, "init-to")];
+    await train({ config: config(2), out: from });
+    const notes: string[] = [];
+    await train({ config: config(1), out: to, init: from, onNotice: (line) => notes.push(line) });
+    expect(notes.join("\n")).toMatch(/Began with (\d+) of \1 tensors/);
+    const other = { ...config(1), head: { prototypes: 16, hidden: 32, bottleneck: 16 } };
+    const partly = { config: other, out: join(dir, "init-part"), init: from };
+    await expect(train(partly)).rejects.toThrow(/last_layer\.weight_v is \[32, 16\] and should be \[16, 16\].*--allow-partial/);
+    await train({ ...partly, overwrite: true, allowPartial: true });
+  });
+
+  test("a second run on the same folder is refused while the first one lasts", async () => {
+    const out = join(dir, "locked");
+    let second: Promise<unknown> | undefined;
+    const onProgress = (): void => {
+      second ??= train({ out, resume: true }).catch((error: unknown) => error);
+    };
+    await train({ config: config(3), out, onProgress });
+    expect(String(await second)).toMatch(/another process|is running|lock/);
   });
 });

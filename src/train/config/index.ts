@@ -23,5 +23,6 @@ export { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimate
 export type { MemoryEstimate } from "./memory.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./resume.ts";
 export type { ResumeDiff } from "./resume.ts";
+export { SET_BY_YOU } from "./choose.ts";
 export { ARCH_PRESETS } from "./presets.ts";
 export type { ArchPreset } from "./presets.ts";

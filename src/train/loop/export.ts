@@ -10,7 +10,7 @@ import { digestConfig } from "./prepare.ts";
 
 const PREFIX = "backbone.";
 
-/** Writes `exported/last`: a Hugging Face folder (`ViTModel`) with the teacher's backbone and a model card. Returns its path. */
+/** Writes `exported/last` (or `best`): a Hugging Face folder (`ViTModel`) with the teacher's backbone and a model card. Returns its path. */
 export async function exportTeacher(
   runDir: string,
   stepper: Stepper,
@@ -19,7 +19,14 @@ export async function exportTeacher(
     step,
     images,
     name = "last",
-  }: { readonly config: TrainConfig; readonly step: number; readonly images: number; readonly name?: string },
+    knnTop1,
+  }: {
+    readonly config: TrainConfig;
+    readonly step: number;
+    readonly images: number;
+    readonly name?: "last" | "best";
+    readonly knnTop1?: number;
+  },
 ): Promise<string> {
   const dir = join(runDir, "exported", name);
   const tensors = new Map<string, HostTensor>(
@@ -32,7 +39,7 @@ export async function exportTeacher(
     await writeSafetensors(join(into, "model.safetensors"), toHuggingFace(tensors, vit), { format: "pt" });
     await writeFile(join(into, "config.json"), `${JSON.stringify(vitModelConfig(vit), null, 2)}\n`);
     await writeFile(join(into, "preprocessor_config.json"), `${JSON.stringify(processorConfig(config), null, 2)}\n`);
-    await writeFile(join(into, "README.md"), card(config, { step, images }));
+    await writeFile(join(into, "README.md"), card(config, { step, images, knnTop1 }));
   });
   return dir;
 }
@@ -52,6 +59,23 @@ function processorConfig({ crops, augment }: TrainConfig): object {
   };
 }
 
-function card(config: TrainConfig, { step, images }: { readonly step: number; readonly images: number }): string {
-  return `---\nlibrary_name: transformers\npipeline_tag: image-feature-extraction\ntags: [dino, self-supervised, tricera]\n---\n\nA vision transformer (${config.model.arch}) trained without labels by ${config.method} with Tricera: ${step} steps of ${config.train.batchSize * config.train.accumulate} images from a set of ${images}. Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.\n`;
+interface CardFacts {
+  readonly step: number;
+  readonly images: number;
+  readonly knnTop1: number | undefined;
+}
+
+function card(config: TrainConfig, { step, images, knnTop1 }: CardFacts): string {
+  const { model, method, train } = config;
+  const score = knnTop1 === undefined ? "" : ` Its k-NN top-1 on the labelled images of the run is ${(100 * knnTop1).toFixed(1)} %.`;
+  return [
+    "---",
+    "library_name: transformers",
+    "pipeline_tag: image-feature-extraction",
+    "tags: [dino, self-supervised, tricera]",
+    "---",
+    "",
+    `A vision transformer (${model.arch}) trained without labels by ${method} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
+    "",
+  ].join("\n");
 }

@@ -7,36 +7,86 @@ import { ConfigError, FormatError } from "../../core/index.ts";
 import { type DataList, imageRef } from "../../data/index.ts";
 import { loadImage } from "../../images/node/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
-import { parseTrainConfig, type ResolvedConfig, type RunFacts, type TrainConfig } from "../config/index.ts";
+import { parseTrainConfig, type ResolvedConfig, type RunFacts, type TrainConfig, type UserConfig } from "../config/index.ts";
 
-/** Images whose size is looked at. */
+/** Images that are looked at. */
 const SAMPLE = 48;
 
-/** Number and size of the images, cores and memory. Broken images are passed over here; the loader reports them. */
-export async function gatherFacts(
-  list: DataList,
-  config: { readonly decode: "python" | "managed"; readonly alpha: "drop" | "white" | "black" },
-): Promise<RunFacts> {
+export interface ImagePolicy {
+  readonly decode: "python" | "managed";
+  readonly alpha: "drop" | "white" | "black";
+}
+
+/** How a run that is not settled yet reads its images. */
+export function imagePolicy({ data }: UserConfig): ImagePolicy {
+  return { decode: data?.decode ?? "managed", alpha: data?.alpha ?? "white" };
+}
+
+/** What a look at some of the images shows. */
+export interface DataLook {
+  readonly images: number;
+  readonly looked: number;
+  /** Shorter sides of the whole ones, ascending. */
+  readonly sidesPx: readonly number[];
+  /** Mean and standard deviation of each channel, 0 to 1. */
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+  /** Why images could not be read. */
+  readonly broken: readonly string[];
+}
+
+/** Reads images spread over the list. Throws FormatError when none of them can be read. */
+export async function lookAtImages(list: DataList, policy: ImagePolicy): Promise<DataLook> {
   const n = list.entries.length;
-  const ids = [...new Set(Array.from({ length: Math.min(SAMPLE, n) }, (_, i) => Math.floor((i * n) / Math.min(SAMPLE, n))))];
-  const sides: number[] = [];
-  let broken: unknown;
-  for (const id of ids)
+  const looked = Math.min(SAMPLE, n);
+  const [sides, broken]: [number[], string[]] = [[], []];
+  const [sum, square] = [new Float64Array(3), new Float64Array(3)];
+  for (let i = 0; i < looked; i++)
     try {
-      const { width, height } = await loadImage(imageRef(list, id), config);
-      sides.push(Math.min(width, height));
+      const image = await loadImage(imageRef(list, Math.floor((i * n) / looked)), policy);
+      sides.push(Math.min(image.width, image.height));
+      addMoments(image.data, { sum, square });
     } catch (error) {
-      broken = error;
+      broken.push(error instanceof Error ? error.message : String(error));
     }
   if (sides.length === 0)
     throw new FormatError(
-      `Cannot start training: none of ${ids.length} images looked at can be read (${broken instanceof Error ? broken.message : "unknown"}); check --data`,
-      {
-        cause: broken,
-      },
+      `Cannot start training: none of ${looked} images looked at can be read (${broken[0] ?? "unknown"}); check --data`,
     );
-  sides.sort((a, b) => a - b);
-  return { images: n, medianSidePx: sides[sides.length >> 1] ?? 224, cores: availableParallelism(), memoryBytes: totalmem() };
+  const moment = (c: number): readonly [mean: number, std: number] => {
+    const mean = (sum[c] ?? 0) / sides.length;
+    return [mean, Math.sqrt(Math.max(0, (square[c] ?? 0) / sides.length - mean * mean))];
+  };
+  const [r, g, b] = [moment(0), moment(1), moment(2)];
+  return {
+    images: n,
+    looked,
+    sidesPx: sides.sort((x, y) => x - y),
+    mean: [r[0], g[0], b[0]],
+    std: [r[1], g[1], b[1]],
+    broken,
+  };
+}
+
+/** Adds one image's channel means of x and x², so that every image counts the same. */
+function addMoments(data: Uint8Array, { sum, square }: { readonly sum: Float64Array; readonly square: Float64Array }): void {
+  const pixels = data.length / 3;
+  for (let i = 0; i < data.length; i++) {
+    const x = (data[i] ?? 0) / 255;
+    const c = i % 3;
+    sum[c] = (sum[c] ?? 0) + x / pixels;
+    square[c] = (square[c] ?? 0) + (x * x) / pixels;
+  }
+}
+
+/** Number and size of the images, cores and memory. Broken images are passed over here; the loader reports them. */
+export async function gatherFacts(list: DataList, policy: ImagePolicy): Promise<RunFacts> {
+  return factsOf(await lookAtImages(list, policy));
+}
+
+/** The facts that the rules want of a look at the images. */
+export function factsOf({ images, sidesPx }: DataLook): RunFacts {
+  return { images, medianSidePx: sidesPx[sidesPx.length >> 1] ?? 224, cores: availableParallelism(), memoryBytes: totalmem() };
 }
 
 /** What `config.json` holds: every value, and its reason. */

@@ -18,9 +18,19 @@ const dump = {
   seed: 3,
   reason: "The loss is NaN",
   offending: [{ name: "loss", count: 1, firstIndex: 0 }],
-  sampleIds: [4, 2],
-  paths: ["a b.png", "ü.png"],
-  scalars: { lr: 1e-3 },
+  images: [
+    { sampleId: 4, path: "a b.png" },
+    { sampleId: 2, path: "ü.tar", offset: 512, bytes: 99 },
+  ],
+  loss: null,
+  scalars: {
+    lr: 1e-3,
+    weightDecay: 0.04,
+    emaMomentum: 0.99,
+    teacherTemp: 0.05,
+    clip: { kind: "per-parameter" as const, norm: 3 },
+    freezeLastLayer: false,
+  },
   config,
 };
 

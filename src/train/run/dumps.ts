@@ -5,9 +5,19 @@ import { z } from "zod";
 import { FormatError } from "../../core/index.ts";
 import { replaceDirAtomic } from "../../weights/index.ts";
 import { parseTrainConfig, type TrainConfig } from "../config/index.ts";
+import type { StepScalars } from "../stepper.ts";
 
 /** The newest format this release writes; older ones are read. */
 export const DUMP_FORMAT = 1;
+
+/** One image of a dumped batch. */
+export interface DumpImage {
+  readonly sampleId: number;
+  readonly path: string;
+  /** Place inside a tar shard. */
+  readonly offset?: number | undefined;
+  readonly bytes?: number | undefined;
+}
 
 /** A step as it was before it went wrong. All random draws follow from seed, epoch, step and sample ids (contracts 10). */
 export interface StepDump {
@@ -24,14 +34,28 @@ export interface StepDump {
     readonly count: number;
     readonly firstIndex: number;
   }[];
-  /** Rows of data.jsonl in the batch, in order. */
-  readonly sampleIds: readonly number[];
-  /** Where those images lie, so that a dump is of use without the run's data.jsonl. */
-  readonly paths: readonly string[];
+  /** The images of the batch in order: row of data.jsonl and where it lies, so that a dump is of use without the run's data.jsonl. */
+  readonly images: readonly DumpImage[];
+  /** The loss that was seen. */
+  readonly loss: number | null;
   /** The schedules' values at this step. */
-  readonly scalars: Readonly<Record<string, number>>;
+  readonly scalars: StepScalars;
   readonly config: TrainConfig;
 }
+
+const clipSchema = z.union([
+  z.object({ kind: z.literal("none") }),
+  z.object({ kind: z.enum(["per-parameter", "global", "per-module"]), norm: z.number() }),
+]);
+
+const scalarsSchema = z.object({
+  lr: z.number(),
+  weightDecay: z.number(),
+  emaMomentum: z.number(),
+  teacherTemp: z.number(),
+  clip: clipSchema,
+  freezeLastLayer: z.boolean(),
+}) satisfies z.ZodType<StepScalars>;
 
 const dumpSchema = z.object({
   formatVersion: z.int().min(1),
@@ -40,9 +64,11 @@ const dumpSchema = z.object({
   seed: z.int().min(0),
   reason: z.string(),
   offending: z.array(z.object({ name: z.string(), count: z.int().min(1), firstIndex: z.int().min(0) })),
-  sampleIds: z.array(z.int().min(0)),
-  paths: z.array(z.string()),
-  scalars: z.record(z.string(), z.number()),
+  images: z.array(
+    z.object({ sampleId: z.int().min(0), path: z.string(), offset: z.int().min(0).optional(), bytes: z.int().min(0).optional() }),
+  ),
+  loss: z.number().nullable(),
+  scalars: scalarsSchema,
   config: z.unknown(),
 }) satisfies z.ZodType<Omit<StepDump, "config">>;
 

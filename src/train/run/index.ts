@@ -13,7 +13,7 @@ export {
 } from "./checkpoints.ts";
 export type { CheckpointState, FoundCheckpoint, NewCheckpoint } from "./checkpoints.ts";
 export { dumpDir, findNotFinite, readDump, writeDump } from "./dumps.ts";
-export type { StepDump } from "./dumps.ts";
+export type { DumpImage, StepDump } from "./dumps.ts";
 export { MetricsLog, readMetrics } from "./metrics.ts";
 export type { MetricsLine } from "./metrics.ts";
 export { RunLock } from "./run-lock.ts";

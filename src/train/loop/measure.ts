@@ -1,0 +1,61 @@
+/** @file How long a step takes, measured without changing anything; a run in minutes fixes its length by it. */
+import type { Loader } from "../../data/index.ts";
+import {
+  flatten,
+  mergeConfigs,
+  planSteps,
+  type ResolvedConfig,
+  resolveConfig,
+  SET_BY_YOU,
+  setKey,
+  type UserConfig,
+} from "../config/index.ts";
+import { gatherFacts, writeConfig } from "./prepare.ts";
+import type { Run } from "./run.ts";
+import type { Session } from "./session.ts";
+
+/** Steps that are timed; the one before them warms up. */
+export const TIMED_STEPS = 4;
+
+/** ms a step with its images takes: forward and backward of the first steps, the optimizer left out, the results dropped. */
+export async function measureStep(
+  { stepper, rng }: Pick<Session, "stepper" | "rng">,
+  { loader, steps = TIMED_STEPS, signal }: { readonly loader: Loader; readonly steps?: number; readonly signal?: AbortSignal | undefined },
+): Promise<number> {
+  const scalars = { lr: 0, weightDecay: 0, emaMomentum: 1, teacherTemp: 0.04, clip: { kind: "none" }, freezeLastLayer: false } as const;
+  const batch = await loader.load(0);
+  let started = 0;
+  for (let i = 0; i <= steps; i++) {
+    if (i === 1) started = performance.now();
+    const [next] = await Promise.all([loader.load(i), stepper.measure({ ...batch, step: 0, rng, scalars, signal })]);
+    loader.recycle(next);
+  }
+  loader.recycle(batch);
+  return (performance.now() - started) / steps;
+}
+
+export interface SettledLength {
+  readonly resolved: ResolvedConfig;
+  readonly totalSteps: number;
+}
+
+/** The number of steps; where the run is given in minutes, from the speed measured, which is then written into `config.json` (contracts 16). */
+export async function settleLength(run: Run, session: Session, loader: Loader): Promise<SettledLength> {
+  const { resolved, list, options } = run;
+  const { config } = resolved;
+  const { totalSteps } = planSteps(config, list.entries.length);
+  if (totalSteps !== undefined) return { resolved, totalSteps };
+  const ms = await measureStep(session, { loader, signal: options.signal });
+  const minutes = config.train.minutes ?? 1;
+  const measured = Math.max(TIMED_STEPS, Math.round((minutes * 60_000) / ms));
+  const settled = resolveConfig(saidByUser(resolved), { ...(await gatherFacts(list, config.data)), measuredSteps: measured });
+  await writeConfig(run.dir, settled);
+  run.note(`A step takes ${(ms / 1000).toFixed(2)} s: ${minutes} minutes come to ${measured} steps`);
+  return { resolved: settled, totalSteps: measured };
+}
+
+/** The user's part of a configuration: what was not derived, so that the rest can be derived again for the length that was measured. */
+function saidByUser({ config, reasons }: ResolvedConfig): UserConfig {
+  const assignments = flatten(config).filter(([key, value]) => reasons[key] === SET_BY_YOU && value !== null);
+  return mergeConfigs(...assignments.map(([key, value]) => setKey(key, value, "config.json")), { data: { path: config.data.path } });
+}

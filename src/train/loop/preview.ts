@@ -1,0 +1,125 @@
+/** @file Before a run: the whole configuration with its reasons, or what the run would take of time, memory and disk. */
+import { join } from "node:path";
+import { ConfigError, type JobOptions, Rng } from "../../core/index.ts";
+import { type DataList, listData, Loader } from "../../data/index.ts";
+import { openCpu } from "../../engine/runtime/index.ts";
+import {
+  assertFitsMemory,
+  estimateCheckpointBytes,
+  estimateMemory,
+  formatConfig,
+  planSteps,
+  type ResolvedConfig,
+  resolveConfig,
+  type TrainConfig,
+  type UserConfig,
+} from "../config/index.ts";
+import { drawContactSheet } from "./contact-sheet.ts";
+import { dinoConfigOf } from "./dino-config.ts";
+import { measureStep } from "./measure.ts";
+import { type DataLook, factsOf, imagePolicy, lookAtImages } from "./prepare.ts";
+import { openCrops, openStepper } from "./session.ts";
+
+/** Steps that a dry run times. */
+const TIMED = 2;
+
+interface Planned {
+  readonly list: DataList;
+  readonly look: DataLook;
+  readonly resolved: ResolvedConfig;
+}
+
+async function plan(user: UserConfig, options: JobOptions): Promise<Planned> {
+  const list = await listData(user.data?.path ?? "", options);
+  const look = await lookAtImages(list, imagePolicy(user));
+  return { list, look, resolved: resolveConfig(user, factsOf(look)) };
+}
+
+/** The resolved configuration, one line a value. */
+export async function printConfig(user: UserConfig, options: JobOptions): Promise<string> {
+  return formatConfig((await plan(user, options)).resolved);
+}
+
+export interface DryRun {
+  readonly text: string;
+  readonly images: number;
+  readonly steps: number;
+  readonly stepMs: number;
+  readonly minutes: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  /** The picture of the first batch's crops. */
+  readonly contactSheet: string;
+}
+
+/** What a run would take, its step measured on the real images, and a picture of its crops. Nothing is trained. */
+export async function dryRun(user: UserConfig, options: JobOptions & { readonly out?: string | undefined }): Promise<DryRun> {
+  const { list, look, resolved } = await plan(user, options);
+  const { config } = resolved;
+  assertFitsMemory(config, factsOf(look).memoryBytes);
+  if (config.train.batchSize * config.train.accumulate > look.images)
+    throw new ConfigError(`Cannot train: a step takes more images than the ${look.images} there are; set train.batchSize lower`, {
+      keyPath: "train.batchSize",
+    });
+  const stepMs = await timeStep(list, { config, signal: options.signal });
+  const contactSheet = options.out === undefined ? "tricera-dry-run.png" : join(options.out, "dry-run.png");
+  await drawContactSheet({ list, config, outFile: contactSheet });
+  const { stepsPerEpoch, totalSteps } = planSteps(config, look.images);
+  const steps = totalSteps ?? Math.round(((config.train.minutes ?? 1) * 60_000) / stepMs);
+  const found = {
+    images: look.images,
+    steps,
+    stepMs: Math.round(stepMs),
+    minutes: Number(((steps * stepMs) / 60_000).toPrecision(3)),
+    memoryBytes: estimateMemory(config).totalBytes,
+    diskBytes: estimateCheckpointBytes(config) * (config.checkpoint.keepLast + 1),
+    contactSheet,
+  };
+  return { text: describe(found, { look, config, stepsPerEpoch }), ...found };
+}
+
+async function timeStep(
+  list: DataList,
+  { config, signal }: { readonly config: TrainConfig; readonly signal: AbortSignal | undefined },
+): Promise<number> {
+  const rng = new Rng(config.seed);
+  using device = openCpu({ threads: config.train.threads });
+  await using stepper = openStepper(config, device);
+  stepper.init(rng.split("init"));
+  await using pool = openCrops(config);
+  const loader = new Loader({ list, pool, seed: config.seed, batchSize: dinoConfigOf(config).batchSize });
+  try {
+    return await measureStep({ stepper, rng }, { loader, steps: TIMED, signal });
+  } finally {
+    await loader.drain();
+  }
+}
+
+function describe(
+  found: Omit<DryRun, "text">,
+  { look, config, stepsPerEpoch }: { readonly look: DataLook; readonly config: TrainConfig; readonly stepsPerEpoch: number },
+): string {
+  const { sidesPx: sides, mean, std, broken, looked } = look;
+  const gb = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GB`;
+  const triple = (values: readonly number[]): string => values.map((x) => x.toFixed(3)).join(", ");
+  const { model, train, crops } = config;
+  const row = (name: string, text: string): string => `${name.padEnd(14)}${text}`;
+  return [
+    row("images", `${found.images.toLocaleString("en-US")}; ${looked} looked at, ${broken.length} of them broken`),
+    ...broken.slice(0, 3).map((reason) => row("", reason)),
+    row("shorter side", `${sides[0] ?? 0} to ${sides.at(-1) ?? 0} px, median ${sides[sides.length >> 1] ?? 0} px`),
+    row(
+      "mean, std",
+      `${triple(mean)}; ${triple(std)} (the run normalises by ${triple(config.augment.mean)}; ${triple(config.augment.std)})`,
+    ),
+    row("model", `${model.arch}, width ${model.width}, ${model.depth} blocks, patch ${model.patchSizePx} px`),
+    row("crops", `2 of ${crops.globalSizePx} px and ${crops.localCount} of ${crops.localSizePx} px`),
+    row("steps", `${found.steps.toLocaleString("en-US")} of ${train.batchSize * train.accumulate} images, ${stepsPerEpoch} an epoch`),
+    row("time", `${found.minutes} minutes, ${(found.stepMs / 1000).toFixed(2)} s a step (measured, without the optimizer)`),
+    row("memory", `${gb(found.memoryBytes)} (estimate)`),
+    row("disk", `${gb(found.diskBytes)} for checkpoints`),
+    row("crops shown", found.contactSheet),
+  ]
+    .map((line) => line.trimEnd())
+    .join("\n");
+}

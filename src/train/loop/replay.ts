@@ -1,0 +1,76 @@
+/** @file `--replay`: the step of a dump again, followed until the first number that is not finite. */
+import { Rng } from "../../core/index.ts";
+import { openCpu } from "../../engine/runtime/index.ts";
+import { findNotFinite, readDump, type StepDump } from "../run/index.ts";
+import type { Stepper } from "../stepper.ts";
+import { readState } from "./run-state.ts";
+import { openCrops, openStepper } from "./session.ts";
+
+type NotFinite = StepDump["offending"];
+
+export interface ReplayResult {
+  readonly text: string;
+  readonly loss: number;
+  /** Whether the step ends as the dump says. */
+  readonly reproduced: boolean;
+  /** Tensors with values that are not finite, in the order of the step: inputs, teacher, targets, loss, gradients. */
+  readonly offending: NotFinite;
+}
+
+/** What of the stepper's numbers is not finite. */
+function notFiniteOf(stepper: Stepper, names: "params" | "grads"): NotFinite {
+  return findNotFinite(stepper.specs.map((s) => [`${names}.${s.name}`, stepper.flats[names].view(s.name)] as const));
+}
+
+/** Runs a dumped step again without changing the run it came from. Throws FormatError for a dump that cannot be read. */
+export async function replayDump(dir: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<ReplayResult> {
+  const dump = await readDump(dir);
+  const { config, images, epoch, step, scalars } = dump;
+  using device = openCpu({ threads: config.train.threads });
+  await using stepper = openStepper(config, device);
+  await readState(dir, stepper);
+  await using pool = openCrops(config);
+  const batch = await pool.crop(
+    images.map(({ sampleId, path, offset, bytes }) => ({ sampleId, path, ...(offset === undefined ? {} : { offset, bytes: bytes ?? 0 }) })),
+    epoch,
+  );
+  const crops = [
+    ["globals", batch.globals],
+    ["locals", batch.locals],
+  ] as const;
+  const before = [...notFiniteOf(stepper, "params"), ...findNotFinite(crops)];
+  const result = await stepper.step({ ...batch, step: step - 1, rng: new Rng(config.seed), scalars, signal });
+  const along = findNotFinite([
+    ["teacher features", result.features],
+    ["teacher entropy", [result.teacherEntropy]],
+    ["target entropy", [result.targetEntropy]],
+    ...Object.entries(result.parts).map(([name, value]) => [name, [value]] as const),
+    ["loss", [result.loss]],
+  ]);
+  const offending = [...before, ...along, ...notFiniteOf(stepper, "grads")];
+  const reproduced = dump.loss === null ? !Number.isFinite(result.loss) : result.loss === dump.loss;
+  return { text: describe(dump, { result, offending, reproduced }), loss: result.loss, reproduced, offending };
+}
+
+function describe(
+  dump: StepDump,
+  seen: {
+    readonly result: Awaited<ReturnType<Stepper["step"]>>;
+    readonly offending: NotFinite;
+    readonly reproduced: boolean;
+  },
+): string {
+  const { result, offending, reproduced } = seen;
+  const parts = Object.entries(result.parts).map(([name, value]) => `  ${name.padEnd(24)} ${value}`);
+  const bad = offending.map(({ name, count, firstIndex }) => `  ${name}: ${count} values, the first at ${firstIndex}`);
+  return [
+    `Step ${dump.step} of a run with seed ${dump.seed}: ${dump.reason}`,
+    `${dump.images.length} images, the first "${dump.images[0]?.path ?? ""}"`,
+    `  ${"loss".padEnd(24)} ${result.loss}`,
+    ...parts,
+    `  ${"gradient norm".padEnd(24)} ${result.optimizer.globalNorm}`,
+    bad.length === 0 ? "Every number is finite." : "Not finite, in the order of the step:",
+    ...bad,
+    reproduced ? "The step ends as it did in the run." : "The step ends otherwise than in the run: other images, machine or version.",
+  ].join("\n");
+}

@@ -1,0 +1,168 @@
+/** @file The training loop: steps until the end or a stop, what is written after each, and what is left behind. */
+import { Loader } from "../../data/index.ts";
+import type { FailedImage } from "../../images/node/index.ts";
+import type { ResolvedConfig } from "../config/index.ts";
+import { MetricsLog, type MetricsLine, TensorboardWriter } from "../run/index.ts";
+import type { StepScalars } from "../stepper.ts";
+import { dinoConfigOf, scheduleScalars } from "./dino-config.ts";
+import { dumpStep, isNotFinite } from "./dump.ts";
+import { Keeper } from "./keeper.ts";
+import { settleLength } from "./measure.ts";
+import { Probe } from "./probe.ts";
+import type { Run } from "./run.ts";
+import type { Session } from "./session.ts";
+import { Watch } from "./watch.ts";
+
+export interface RunResult {
+  readonly steps: number;
+  readonly loss: number;
+  readonly minutes: number;
+  readonly exported: string;
+  readonly failedImages: number;
+  /** Share of the time of the steps that was spent waiting for images. */
+  readonly waitShare: number;
+}
+
+/** What the loop has at hand: everything here lives as long as the run. */
+interface Bench {
+  readonly run: Run;
+  readonly session: Session;
+  readonly resolved: ResolvedConfig;
+  readonly totalSteps: number;
+  readonly loader: Loader;
+  readonly keeper: Keeper;
+  readonly probe: Probe;
+  readonly watch: Watch;
+  readonly metrics: MetricsLog;
+  readonly board: TensorboardWriter | undefined;
+}
+
+/** Where the loop stands. */
+interface Standing {
+  step: number;
+  loss: number;
+  stepMs: number;
+}
+
+/** Trains to the last step, or to where `signal` stops it: the unfinished step is dropped, the last whole one saved. */
+export async function runSteps(run: Run, session: Session): Promise<RunResult> {
+  const { config } = run.resolved;
+  const started = performance.now();
+  const openLoader = (endStep: number, onFailed?: (failed: FailedImage) => void): Loader =>
+    new Loader({
+      list: run.list,
+      pool: session.pool,
+      seed: config.seed,
+      batchSize: dinoConfigOf(config).batchSize,
+      startStep: session.startStep,
+      endStep,
+      ahead: 2,
+      skipBroken: run.options.skipBroken ?? true,
+      onFailed,
+    });
+  const { resolved, totalSteps } = await settleLength(run, session, openLoader(0));
+  const loader = openLoader(totalSteps, ({ reason }) => run.note(`Left out: ${reason}`));
+  using metrics = MetricsLog.open(run.dir, { step: session.startStep });
+  const board = resolved.config.log.tensorboard ? await TensorboardWriter.open(run.dir, { step: session.startStep }) : undefined;
+  const keeper = await Keeper.open({ run, session, resolved, stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
+  await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device });
+  const watch = new Watch(resolved.config, totalSteps);
+  const bench: Bench = { run, session, resolved, totalSteps, loader, keeper, probe, watch, metrics, board };
+  const at: Standing = { step: session.startStep, loss: NaN, stepMs: 0 };
+  try {
+    await loop(bench, at);
+  } catch (error) {
+    if (run.options.signal?.aborted !== true) throw error;
+  } finally {
+    await loader.drain();
+  }
+  return await finish(bench, at, started);
+}
+
+async function loop(bench: Bench, at: Standing): Promise<void> {
+  const { run, session, resolved, totalSteps, loader, keeper, probe, metrics } = bench;
+  const { signal } = run.options;
+  const scalarsAt = scheduleScalars(resolved.config, { stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
+  if (at.step === 0) await look(bench, at.step);
+  while (at.step < totalSteps && signal?.aborted !== true) {
+    const before = performance.now();
+    const batch = await loader.next();
+    const scalars = scalarsAt(at.step);
+    const result = await session.stepper.step({ ...batch, step: at.step, rng: session.rng, scalars, signal });
+    if (isNotFinite(result)) throw await dumpStep(run, session, { step: at.step, batch, scalars, result, loader });
+    loader.recycle(batch);
+    const ms = performance.now() - before;
+    at.step++;
+    at.loss = result.loss;
+    at.stepMs += ms;
+    const { line, alarms } = bench.watch.read(at.step, result, { scalars, ms, loader, stepsPerEpoch: loader.stepsPerEpoch });
+    record(bench, at.step, line);
+    for (const alarm of alarms) {
+      run.note(`ALARM at step ${at.step}: ${alarm.text}`);
+      probe.alarm(`Step ${at.step}: ${alarm.text}`);
+    }
+    report(bench, at.step, { line, scalars });
+    await keeper.milestone(at.step);
+    await look(bench, at.step);
+    if (at.step % resolved.config.checkpoint.everySteps === 0) {
+      metrics.sync();
+      await keeper.save(at.step);
+    }
+  }
+}
+
+/** The step's line, in `metrics.jsonl` and for TensorBoard. */
+function record({ resolved, totalSteps, metrics, board }: Bench, step: number, line: MetricsLine): void {
+  if (step % resolved.config.log.everySteps === 0 || step === 1 || step === totalSteps) metrics.append(line);
+  const numbers = Object.entries(line).filter((e): e is [string, number] => typeof e[1] === "number" && e[0] !== "step");
+  board?.scalars(step, Object.fromEntries(numbers));
+}
+
+function report({ run, totalSteps }: Bench, step: number, now: { readonly line: MetricsLine; readonly scalars: StepScalars }): void {
+  const { loss, imagesPerSecond } = now.line;
+  run.options.onProgress?.({
+    what: "training",
+    done: step,
+    total: totalSteps,
+    unit: "steps",
+    detail: `loss ${Number(loss).toFixed(3)} · ${Number(imagesPerSecond).toFixed(1)} images/s`,
+  });
+}
+
+/** Looks at the teacher where it is time: pictures for the report, k-NN, and the best teacher so far. */
+async function look({ run, resolved, totalSteps, loader, keeper, probe, metrics, board }: Bench, step: number): Promise<void> {
+  const { log, knn } = resolved.config;
+  const isDue = (every: number): boolean => every > 0 && (step % every === 0 || step === totalSteps);
+  if (isDue(log.imagesEverySteps)) await probe.snapshot(step);
+  if (knn.train === null || !isDue(Math.max(1, Math.round(knn.everyEpochs * loader.stepsPerEpoch)))) return;
+  const knnTop1 = await probe.knn(run.options.signal);
+  metrics.append({ step, knnTop1 });
+  board?.scalars(step, { knnTop1 });
+  run.note(`k-NN top-1 after step ${step}: ${(100 * knnTop1).toFixed(1)} %`);
+  await keeper.score(step, knnTop1);
+}
+
+/** Saves the last whole step, the teacher and the report. */
+async function finish(
+  { run, resolved, totalSteps, loader, keeper, probe, metrics }: Bench,
+  at: Standing,
+  started: number,
+): Promise<RunResult> {
+  metrics.sync();
+  await keeper.save(at.step);
+  if (at.step < totalSteps) run.note(`Stopped after step ${at.step} of ${totalSteps}; go on with --resume`);
+  const exported = await keeper.export(at.step);
+  const minutes = (performance.now() - started) / 60_000;
+  const waitShare = at.stepMs > 0 ? loader.waitedMs / at.stepMs : 0;
+  const { model, train } = resolved.config;
+  await probe.report([
+    ["Model", model.arch],
+    ["Steps", `${at.step} of ${totalSteps}`],
+    ["Images", String(run.list.entries.length)],
+    ["Images a step", String(train.batchSize * train.accumulate)],
+    ["Minutes", minutes.toFixed(1)],
+    ["Waiting for images", `${(100 * waitShare).toFixed(1)} % of the time of the steps`],
+    ["Broken images", String(loader.failed.length)],
+  ]);
+  return { steps: at.step, loss: at.loss, minutes, exported, failedImages: loader.failed.length, waitShare };
+}

@@ -1,0 +1,68 @@
+/** @file What a run computes with while it lasts: device, network and optimizer, crops. */
+import { Rng } from "../../core/index.ts";
+import { type Device, openCpu } from "../../engine/runtime/index.ts";
+import { type CropPool, openCropPool } from "../../images/node/index.ts";
+import { dinoSpecs } from "../../methods/index.ts";
+import type { TrainConfig } from "../config/index.ts";
+import { findLatestCheckpoint, rewindCheckpoints } from "../run/index.ts";
+import { Stepper } from "../stepper.ts";
+import { dinoConfigOf, optimizerOf } from "./dino-config.ts";
+import { loadInit } from "./init-weights.ts";
+import { runtimeName } from "./prepare.ts";
+import { readState, readStepCounts } from "./run-state.ts";
+import type { Run } from "./run.ts";
+
+export interface Session {
+  readonly device: Device;
+  /** Device and machine kind, as checkpoints name it. */
+  readonly runtime: string;
+  readonly stepper: Stepper;
+  readonly pool: CropPool;
+  readonly rng: Rng;
+  /** Finished steps. */
+  readonly startStep: number;
+}
+
+/** The compiled step of a configuration. */
+export function openStepper(config: TrainConfig, device: Device, stepCounts?: Readonly<Record<string, number>>): Stepper {
+  const { optim, train } = config;
+  return new Stepper({
+    config: dinoConfigOf(config),
+    device,
+    optimizer: optimizerOf(config),
+    layerDecay: optim.layerDecay,
+    patchEmbedLrScale: optim.patchEmbedLrScale,
+    checkpointing: train.checkpointing,
+    threads: train.threads,
+    ...(stepCounts === undefined ? {} : { stepCounts }),
+  });
+}
+
+/** The workers that make a configuration's crops. */
+export function openCrops({ data, crops, augment, seed }: TrainConfig): CropPool {
+  const { decode, alpha, workers, cacheMb } = data;
+  return openCropPool({ threads: Math.max(1, workers), seed, crops, augment, decode, alpha, cacheBytes: cacheMb * 1e6 });
+}
+
+/** Opens everything, at the last whole checkpoint where the run goes on, and closes it after `use`. */
+export async function withSession<T>(run: Run, use: (session: Session) => Promise<T>): Promise<T> {
+  const { dir, options, note } = run;
+  const { config } = run.resolved;
+  const found = options.resume === true ? await findLatestCheckpoint(dir, { onNotice: note }) : undefined;
+  const startStep = found?.state.step ?? 0;
+  await rewindCheckpoints(dir, startStep);
+  using device = openCpu({ threads: config.train.threads });
+  const runtime = runtimeName(device.name);
+  if (found !== undefined && (found.state.runtime !== runtime || found.state.threads !== config.train.threads))
+    note(`Results may differ in their last bits: the run was made with ${found.state.runtime}, ${found.state.threads} threads`);
+  const counts = found === undefined ? undefined : await readStepCounts(found.dir, dinoSpecs(dinoConfigOf(config)));
+  await using stepper = openStepper(config, device, counts);
+  const rng = new Rng(config.seed);
+  if (found !== undefined) await readState(found.dir, stepper);
+  else {
+    stepper.init(rng.split("init"));
+    if (options.init !== undefined) await loadInit(stepper, options.init, { allowPartial: options.allowPartial ?? false, note });
+  }
+  await using pool = openCrops(config);
+  return await use({ device, runtime, stepper, pool, rng, startStep });
+}
