@@ -1,8 +1,8 @@
 /** @file The CPU device: stages of a graph as ONNX Runtime sessions over buffers of ours, shared where stages are equal. */
 import { createHash } from "node:crypto";
-import { type DType, DTYPE_BYTES, formatType, InternalError, sizeOf, type TypedArray } from "../../core/index.ts";
+import { type DType, DTYPE_BYTES, formatType, InternalError, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
 import { type Graph, type GraphInput, type GraphOutput, type Value } from "../ir/index.ts";
-import { lowerStage } from "../onnx/index.ts";
+import { type LoweredStage, lowerStage } from "../onnx/index.ts";
 import { cut, planArena, type Stage } from "../passes/index.ts";
 import type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
 import { type OrtEnv, openOrt, type OrtRun, type OrtSession, type OrtTensor } from "./ort/index.ts";
@@ -30,32 +30,61 @@ function allocate(value: Value): TypedArray {
 function givenOrNew(item: GraphInput | GraphOutput, given: ReadonlyMap<string, TypedArray> | undefined): TypedArray {
   const view = given?.get(item.name);
   if (view === undefined) return allocate(item.value);
-  if (view.length !== sizeOf(item.value.shape))
-    throw new InternalError(
-      `Cannot compile: "${item.name}" is ${formatType(item.value.dtype, item.value.shape)}, its buffer has ${view.length} values`,
+  const { dtype, shape } = item.value;
+  if (view.length !== sizeOf(shape))
+    throw new ShapeError(
+      `Cannot compile: "${item.name}" is ${formatType(dtype, shape)}, its buffer has ${view.length} values; pass one of ${sizeOf(shape)}`,
     );
   return view;
 }
 
+function overlap(a: TypedArray, b: TypedArray): boolean {
+  return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
+}
+
+/** A stage may be read after a later one has written: what is written shares memory with nothing (contracts 6). */
+function checkApart(inputs: ReadonlyMap<string, TypedArray>, outputs: ReadonlyMap<string, TypedArray>): void {
+  for (const [name, view] of outputs) {
+    const rivals = [...inputs].map(([n, v]) => [`input "${n}"`, v] as const);
+    const others = [...outputs].flatMap(([n, v]) => (n === name ? [] : [[`output "${n}"`, v] as const]));
+    const rival = [...rivals, ...others].find(([, other]) => overlap(view, other));
+    if (rival !== undefined)
+      throw new InternalError(`Cannot compile: output "${name}" shares memory with ${rival[0]}; give it a buffer of its own`);
+  }
+}
+
+/** Sessions of a device by their model's bytes, each kept while a program uses it. */
 class SessionCache implements Disposable {
   readonly #env: OrtEnv;
-  readonly #sessions = new Map<string, OrtSession>();
+  readonly #sessions = new Map<string, { readonly session: OrtSession; users: number }>();
   constructor(env: OrtEnv) {
     this.#env = env;
   }
-  get(bytes: Uint8Array, names: { inputs: readonly string[]; outputs: readonly string[] }): OrtSession {
+  /** The session of a lowered stage, until `user` is disposed. */
+  take({ bytes, inputNames, outputNames }: LoweredStage, user: DisposableStack): OrtSession {
     const key = createHash("sha1").update(bytes).digest("hex");
-    let session = this.#sessions.get(key);
-    if (session === undefined) {
-      session = this.#env.session(bytes, names);
-      this.#sessions.set(key, session);
-    }
-    return session;
+    const entry = this.#sessions.get(key) ?? { session: this.#env.session(bytes, { inputs: inputNames, outputs: outputNames }), users: 0 };
+    this.#sessions.set(key, entry);
+    entry.users++;
+    user.defer(() => {
+      entry.users--;
+      if (entry.users > 0) return;
+      entry.session[Symbol.dispose]();
+      this.#sessions.delete(key);
+    });
+    return entry.session;
   }
   [Symbol.dispose](): void {
-    for (const s of this.#sessions.values()) s[Symbol.dispose]();
+    for (const { session } of this.#sessions.values()) session[Symbol.dispose]();
     this.#sessions.clear();
   }
+}
+
+/** The tensors of a program: by value where they are read and written, and by name for outputs. */
+interface Memory {
+  readonly read: ReadonlyMap<number, OrtTensor>;
+  readonly outputs: ReadonlyMap<string, OrtTensor>;
+  readonly arenaBytes: number;
 }
 
 class CpuProgram implements Program {
@@ -65,79 +94,96 @@ class CpuProgram implements Program {
   readonly stages: number;
   readonly sessions: number;
   readonly #runs: readonly { readonly region: string; readonly run: OrtRun }[];
-  readonly #tensors: readonly OrtTensor[];
+  readonly #owned: DisposableStack;
+  #state: "ready" | "running" | "disposed" = "ready";
 
   constructor(graph: Graph, options: CompileOptions & { readonly env: OrtEnv; readonly cache: SessionCache }) {
     const { env, cache } = options;
     this.inputs = new Map(graph.inputs.map((i) => [i.name, givenOrNew(i, options.inputs)]));
     this.outputs = new Map(graph.outputs.map((o) => [o.name, givenOrNew(o, options.outputs)]));
+    checkApart(this.inputs, this.outputs);
+    using owned = new DisposableStack();
     const stages = cut(graph);
-    const { tensors, plan } = this.#place(graph, { stages, env });
+    const memory = this.#place(graph, { stages, tensor: (v, data) => owned.use(env.tensor(data, v.dtype, v.shape)) });
+    const copies = copiedOutputs(graph, stages);
+    const written = new Map(graph.outputs.filter((o) => !copies.includes(o)).map((o) => [o.value.id, memory.outputs.get(o.name)]));
     const used = new Set<OrtSession>();
-    this.#runs = [...stages.map((s) => s), ...passThrough(graph, stages)].map((stage) => {
+    const bind = (stage: Stage, to: (v: Value) => OrtTensor | undefined): { region: string; run: OrtRun } => {
       const lowered = lowerStage(stage.nodes, stage.outputs);
-      const session = cache.get(lowered.bytes, { inputs: lowered.inputNames, outputs: lowered.outputNames });
+      const session = cache.take(lowered, owned);
       used.add(session);
-      const tensor = (v: Value, to: "read" | "write"): OrtTensor => {
-        const t = (to === "write" ? tensors.written.get(v.id) : undefined) ?? tensors.read.get(v.id);
-        if (t === undefined) throw new InternalError(`Cannot compile stage "${stage.region}": %${v.id} has no memory`);
+      const need = (t: OrtTensor | undefined, v: Value): OrtTensor => {
+        if (t === undefined) throw new InternalError(`Cannot compile stage "${stage.region}": %${v.id} has no memory; verify the graph`);
         return t;
       };
+      const inputs = lowered.inputs.map((v) => need(memory.read.get(v.id), v));
       return {
         region: stage.region,
         run: session.bind(
-          lowered.inputs.map((v) => tensor(v, "read")),
-          lowered.outputs.map((v) => tensor(v, "write")),
+          inputs,
+          lowered.outputs.map((v) => need(to(v), v)),
         ),
       };
-    });
-    this.#tensors = [...new Set([...tensors.read.values(), ...tensors.written.values()])];
-    this.arenaBytes = plan;
+    };
+    this.#runs = [
+      ...stages.map((stage) => bind(stage, (v) => written.get(v.id) ?? memory.read.get(v.id))),
+      ...copies.map(({ name, value }) =>
+        bind({ region: "copy", nodes: [], inputs: [value], outputs: [value] }, () => memory.outputs.get(name)),
+      ),
+    ];
+    this.arenaBytes = memory.arenaBytes;
     this.stages = this.#runs.length;
     this.sessions = used.size;
+    this.#owned = owned.move();
   }
 
   /** Gives every value its memory: named inputs and outputs their own, the rest a place in the arena. */
   #place(
     graph: Graph,
-    { stages, env }: { readonly stages: readonly Stage[]; readonly env: OrtEnv },
-  ): { readonly tensors: { readonly read: Map<number, OrtTensor>; readonly written: Map<number, OrtTensor> }; readonly plan: number } {
-    const [read, written] = [new Map<number, OrtTensor>(), new Map<number, OrtTensor>()];
-    const tensor = (v: Value, data: TypedArray): OrtTensor => env.tensor(data, v.dtype, v.shape);
+    { stages, tensor }: { readonly stages: readonly Stage[]; readonly tensor: (v: Value, data: TypedArray) => OrtTensor },
+  ): Memory {
+    const [read, outputs] = [new Map<number, OrtTensor>(), new Map<string, OrtTensor>()];
     for (const i of graph.inputs) read.set(i.value.id, tensor(i.value, this.inputs.get(i.name) ?? allocate(i.value)));
-    const fromInput = new Set(graph.inputs.map((i) => i.value.id));
     for (const o of graph.outputs) {
       const t = tensor(o.value, this.outputs.get(o.name) ?? allocate(o.value));
-      if (written.has(o.value.id)) throw new InternalError(`Cannot compile: output "${o.name}" is also another output; add 0 to it`);
-      written.set(o.value.id, t);
-      if (!fromInput.has(o.value.id)) read.set(o.value.id, t);
+      outputs.set(o.name, t);
+      if (!read.has(o.value.id)) read.set(o.value.id, t);
     }
-    const plan = planArena(stages, new Set([...read.keys(), ...written.keys()]));
+    const plan = planArena(stages, new Set(read.keys()));
     const arena = new ArrayBuffer(Math.max(64, plan.bytes));
     for (const { value, offset } of plan.placements)
       read.set(value.id, tensor(value, viewOf(value.dtype, arena, { offset, length: sizeOf(value.shape) })));
-    return { tensors: { read, written }, plan: plan.bytes };
+    return { read, outputs, arenaBytes: plan.bytes };
   }
 
   async run({ signal, onStage }: RunOptions = {}): Promise<void> {
-    for (const [i, { region, run }] of this.#runs.entries()) {
-      signal?.throwIfAborted();
-      await run.run();
-      onStage?.(region, i);
+    if (this.#state !== "ready")
+      throw new InternalError(
+        `Cannot run program: it is ${this.#state}; ${this.#state === "running" ? "await the run first" : "compile it again"}`,
+      );
+    this.#state = "running";
+    try {
+      for (const [i, { region, run }] of this.#runs.entries()) {
+        signal?.throwIfAborted();
+        await run.run();
+        onStage?.(region, i);
+      }
+    } finally {
+      this.#state = "ready";
     }
   }
 
   [Symbol.dispose](): void {
-    for (const t of this.#tensors) t[Symbol.dispose]();
+    if (this.#state === "running") throw new InternalError("Cannot dispose program: it is running; await the run first");
+    this.#state = "disposed";
+    this.#owned.dispose();
   }
 }
 
-/** Stages that copy graph inputs that are also outputs. */
-function passThrough(graph: Graph, stages: readonly Stage[]): Stage[] {
-  const made = new Set(stages.flatMap((s) => s.outputs.map((v) => v.id)));
-  return graph.outputs
-    .filter((o) => !made.has(o.value.id))
-    .map((o) => ({ region: "copy", nodes: [], inputs: [o.value], outputs: [o.value] }));
+/** Outputs that no stage writes: graph inputs handed through, and further names of one value. */
+function copiedOutputs(graph: Graph, stages: readonly Stage[]): GraphOutput[] {
+  const unwritten = new Set(stages.flatMap((s) => s.outputs.map((v) => v.id)));
+  return graph.outputs.filter((o) => !unwritten.delete(o.value.id));
 }
 
 class CpuDevice implements Device {

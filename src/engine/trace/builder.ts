@@ -52,7 +52,7 @@ export class Builder {
     const { kind = "input", dtype = "f32" } = options;
     if (this.#inputs.some((i) => i.name === name))
       throw new InternalError(`Cannot add input "${name}": the name is taken; give each input its own`);
-    checkShape("add an input", { dtype, shape });
+    checkShape(`add input "${name}"`, { dtype, shape });
     const value: Value = Object.freeze({ id: this.#nextId++, dtype, shape: Object.freeze([...shape]) });
     this.#inputs.push({ name, kind, value });
     return new Tensor(this, value);

@@ -59,35 +59,33 @@ function layerNormGrad(inputs: readonly Cell[]): readonly Cell[] {
   return [dx, dw, db];
 }
 
-/** For each query row: its place `[b, h]`, its row, and its probabilities softmax(s q kᵀ). */
-function eachQuery(q: Cell, k: Cell, options: { scale: number; visit: (at: number[], row: number, p: Float64Array) => void }): void {
-  const [b = 1, h = 1, t = 1, d = 1] = q.shape;
-  const tokens = k.shape[2] ?? 1;
-  for (let i = 0; i < b * h * t; i++) {
-    const [at, row] = [[Math.floor(i / (h * t)), Math.floor(i / t) % h], i % t];
-    const scores = Float64Array.from({ length: tokens }, (_, j) => {
-      let s = 0;
-      for (let c = 0; c < d; c++) s += read(q, [...at, row, c]) * read(k, [...at, j, c]);
-      return s * options.scale;
-    });
-    options.visit(at, row, softmaxRow(scores));
-  }
+/** a[i·d …] · b[j·d …] */
+function rowDot(a: Cell, i: number, { b, j, d }: { b: Cell; j: number; d: number }): number {
+  let s = 0;
+  for (let c = 0; c < d; c++) s += (a.data[i * d + c] ?? NaN) * (b.data[j * d + c] ?? NaN);
+  return s;
 }
 
-/** out[at] += x */
-function addAt(out: Cell, at: readonly number[], x: number): void {
-  const i = at.reduce((sum, a, axis) => sum * (out.shape[axis] ?? 1) + a, 0);
-  out.data[i] = (out.data[i] ?? 0) + x;
+/** out[i·d …] += x · a[j·d …] */
+function addRow(out: Cell, i: number, { x, a, j, d }: { x: number; a: Cell; j: number; d: number }): void {
+  for (let c = 0; c < d; c++) out.data[i * d + c] = (out.data[i * d + c] ?? NaN) + x * (a.data[j * d + c] ?? NaN);
+}
+
+/** For each query row i: the first of the key rows of its picture and head, and its probabilities softmax(s q kᵀ). */
+function eachQuery(q: Cell, k: Cell, options: { scale: number; visit: (i: number, keys: number, p: Float64Array) => void }): void {
+  const [b = 1, h = 1, t = 1, d = 1] = q.shape;
+  const n = k.shape[2] ?? 1;
+  for (let i = 0; i < b * h * t; i++) {
+    const keys = Math.floor(i / t) * n;
+    const scores = Float64Array.from({ length: n }, (_, j) => options.scale * rowDot(q, i, { b: k, j: keys + j, d }));
+    options.visit(i, keys, softmaxRow(scores));
+  }
 }
 
 function attention(q: Cell, k: Cell, { v, scale }: { v: Cell; scale: number }): Cell {
   const out = cell(q.shape);
   const d = q.shape[3] ?? 1;
-  const visit = (at: number[], row: number, p: Float64Array): void =>
-    p.forEach((weight, j) => {
-      for (let c = 0; c < d; c++) addAt(out, [...at, row, c], weight * read(v, [...at, j, c]));
-    });
-  eachQuery(q, k, { scale, visit });
+  eachQuery(q, k, { scale, visit: (i, keys, p) => p.forEach((x, j) => addRow(out, i, { x, a: v, j: keys + j, d })) });
   return out;
 }
 
@@ -95,17 +93,15 @@ function attention(q: Cell, k: Cell, { v, scale }: { v: Cell; scale: number }): 
 function attentionGrad(inputs: readonly Cell[], scale: number): readonly Cell[] {
   const [dy, q, k, v] = [input(inputs, 0), input(inputs, 1), input(inputs, 2), input(inputs, 3)];
   const [dq, dk, dv] = [cell(q.shape), cell(k.shape), cell(v.shape)];
-  const channels = [...Array(q.shape[3] ?? 1).keys()];
-  const visit = (at: number[], row: number, p: Float64Array): void => {
-    const dp = p.map((_, j) => channels.reduce((total, c) => total + read(dy, [...at, row, c]) * read(v, [...at, j, c]), 0));
-    const inner = sum(dp.map((x, j) => x * (p[j] ?? 0)));
+  const d = q.shape[3] ?? 1;
+  const visit = (i: number, keys: number, p: Float64Array): void => {
+    const dp = p.map((_, j) => rowDot(dy, i, { b: v, j: keys + j, d }));
+    const inner = sum(dp.map((x, j) => x * (p[j] ?? NaN)));
     p.forEach((weight, j) => {
-      const ds = scale * weight * ((dp[j] ?? 0) - inner);
-      for (const c of channels) {
-        addAt(dq, [...at, row, c], ds * read(k, [...at, j, c]));
-        addAt(dk, [...at, j, c], ds * read(q, [...at, row, c]));
-        addAt(dv, [...at, j, c], weight * read(dy, [...at, row, c]));
-      }
+      const ds = scale * weight * ((dp[j] ?? NaN) - inner);
+      addRow(dq, i, { x: ds, a: k, j: keys + j, d });
+      addRow(dk, keys + j, { x: ds, a: q, j: i, d });
+      addRow(dv, keys + j, { x: weight, a: dy, j: i, d });
     });
   };
   eachQuery(q, k, { scale, visit });

@@ -7,8 +7,8 @@ import { matmul, softmaxGradOf } from "./product.ts";
 const SOFTMAX = { attrs: { axis: { int: -1 } } } as const;
 /** Up to this many keys the scores of all images and heads are made at once (contracts 4). */
 const WHOLE_TOKENS = 512;
-/** Scores of one chunk: 8 MiB of float32, two or three heads of a 900-token picture. */
-const CHUNK_SCORES = 2 ** 21;
+/** Scores of one chunk: 4 MiB of float32, three heads of 513 tokens. */
+const CHUNK_SCORES = 2 ** 20;
 
 /** Sizes of one attention, and how many (image, head) pairs each chunk has. */
 interface Sizes {

@@ -1,7 +1,12 @@
 /** @file Lowering of ops that move values. */
-import { InternalError, sizeOf, stridesOf } from "../../../core/index.ts";
+import { type DType, InternalError, sizeOf, stridesOf } from "../../../core/index.ts";
 import type { ShapeOp } from "../../ir/index.ts";
-import { arg, type LowerTable } from "./context.ts";
+import { arg, type Lowering, type LowerTable } from "./context.ts";
+
+function zeroOf(dtype: DType, to: Lowering): string {
+  const data = dtype === "i32" ? new Int32Array(1) : dtype === "f64" ? new Float64Array(1) : new Float32Array(1);
+  return to.constant(dtype, [], data);
+}
 
 export const SHAPE_OPS: LowerTable<ShapeOp> = {
   constant: ({ params }, to) => [to.constant(params.dtype, params.shape, params.data)],
@@ -45,7 +50,7 @@ export const SHAPE_OPS: LowerTable<ShapeOp> = {
   scatterAdd: (node, to) => {
     const updates = arg(node, 0);
     const rows = to.emit("Reshape", [to.emit("Cast", [to.name(arg(node, 1))], { attrs: { to: { int: 7 } } }), to.i64([-1, 1])]);
-    const zeros = to.emit("Expand", [to.f32(0), to.i64([node.params.rows, ...updates.shape.slice(1)])]);
+    const zeros = to.emit("Expand", [zeroOf(updates.dtype, to), to.i64([node.params.rows, ...updates.shape.slice(1)])]);
     return [to.emit("ScatterND", [zeros, rows, to.name(updates)], { attrs: { reduction: { string: "add" } } })];
   },
 };
