@@ -1,0 +1,159 @@
+/** @file What the demo adds to the run's report: how well things never seen are found, and pictures of it. */
+import { readFile } from "node:fs/promises";
+import { Rng } from "../../src/core/index.ts";
+import { encodePng } from "../../src/images/node/index.ts";
+import {
+  type Block,
+  type Credit,
+  fromPlanes,
+  percent,
+  type PictureRow,
+  type ReportData,
+  type ReportPicture,
+  type ReportSection,
+} from "../../src/views/index.ts";
+import type { Drawing } from "./emoji.ts";
+import { type Chance, type Evaluation, KEPT, othersOf } from "./evaluation.ts";
+import { type HeldOut, SIZE_PX } from "./held-out.ts";
+import { creditsBlock } from "./licences.ts";
+
+const QUERIES = 12;
+/** Neighbours a representation in the grid: three groups and the query fit a page. */
+const SHOWN = 4;
+
+export interface Findings {
+  readonly heldOut: HeldOut;
+  readonly evaluations: readonly Evaluation[];
+  readonly chance: Chance;
+  readonly credits: ReadonlyMap<string, Credit>;
+}
+
+const nameOf = ({ name, vendor }: Drawing, credits: Findings["credits"]): string =>
+  `${name.replaceAll("-", " ")} · ${credits.get(vendor)?.name ?? vendor}`;
+
+async function whole(drawing: Drawing | undefined, { credits }: Findings): Promise<ReportPicture | undefined> {
+  if (drawing === undefined) return undefined;
+  return { mime: "image/png", bytes: await readFile(drawing.path), alt: nameOf(drawing, credits) };
+}
+
+async function crop(planes: Float32Array, index: number, alt: string, { mean, std }: HeldOut): Promise<ReportPicture> {
+  const length = 3 * SIZE_PX ** 2;
+  const image = fromPlanes(planes.subarray(index * length, (index + 1) * length), { width: SIZE_PX, height: SIZE_PX, mean, std });
+  return { mime: "image/png", bytes: await encodePng(image), alt };
+}
+
+/** Drawings for the page: drawn by seed, not chosen by how well they do; each thing once. */
+function queriesOf({ heldOut }: Findings, hasOthers: boolean): readonly number[] {
+  const { drawings } = heldOut;
+  const others = othersOf(heldOut);
+  const seen = new Set<string>();
+  const order = new Rng(3).split("queries").permutation(drawings.length);
+  return Array.from(order)
+    .filter((i) => {
+      const identity = drawings[i]?.identity ?? "";
+      if (seen.has(identity) || (hasOthers && (others[i] ?? 0) < 2)) return false;
+      seen.add(identity);
+      return true;
+    })
+    .slice(0, QUERIES);
+}
+
+function recallSection({ heldOut, evaluations, chance }: Findings): ReportSection {
+  const bars: Block = {
+    kind: "bars",
+    columns: ["same drawing, another crop", "same thing, another vendor"],
+    rows: [
+      { label: "a blind guess", values: [chance.otherCrop, chance.otherVendor] },
+      ...evaluations.map(({ name, otherCrop, otherVendor }, i) => ({
+        label: name,
+        values: [otherCrop, otherVendor],
+        strong: i === evaluations.length - 1,
+      })),
+    ],
+  };
+  const text = `Found at first try among ${heldOut.drawings.length.toLocaleString("en-US")} drawings of things that no training picture shows, by nearest neighbour. The untrained network is the run's own start. Left: a crop of a drawing, with other colours, blurred or mirrored, must find another crop of the same drawing. Right: a whole drawing must find the same thing among the drawings of the other four vendors.`;
+  return { title: "Things never seen", text, blocks: [bars] };
+}
+
+async function cropSection(findings: Findings): Promise<ReportSection> {
+  const { heldOut, evaluations, credits } = findings;
+  const { drawings } = heldOut;
+  const row = async (i: number): Promise<PictureRow> => {
+    const own = drawings[i];
+    const name = own === undefined ? "" : nameOf(own, credits);
+    const found = evaluations.map(async ({ foundCrop }): Promise<ReportPicture> => {
+      const at = foundCrop[i] ?? 0;
+      const there = drawings[at];
+      const picture = await crop(heldOut.first, at, there === undefined ? "" : nameOf(there, credits), heldOut);
+      return { ...picture, mark: at === i ? "right" : "wrong" };
+    });
+    const target = await crop(heldOut.first, i, `${name}, first crop`, heldOut);
+    return { label: name, cells: [await crop(heldOut.second, i, `${name}, second crop`, heldOut), target, ...(await Promise.all(found))] };
+  };
+  return {
+    title: "The same drawing again",
+    text: "One row a drawing, drawn by lot: the crop that asks, the crop it should find, and what each representation takes for it.",
+    blocks: [
+      {
+        kind: "pictures",
+        columns: ["asked", "to find", ...evaluations.map((e) => e.name)],
+        rows: await Promise.all(queriesOf(findings, false).map(row)),
+        sizePx: 72,
+      },
+      creditsBlock(credits),
+    ],
+  };
+}
+
+async function neighbourSection(findings: Findings): Promise<ReportSection> {
+  const { heldOut, evaluations, credits } = findings;
+  const { drawings } = heldOut;
+  const shown = evaluations.filter((e) => e.name !== "colour histogram");
+  const row = async (i: number): Promise<PictureRow> => {
+    const own = drawings[i];
+    const found = shown.flatMap(({ neighbours }) =>
+      Array.from({ length: SHOWN }, async (_, n): Promise<ReportPicture | undefined> => {
+        const there = drawings[neighbours[i * KEPT + n] ?? -1];
+        const picture = await whole(there, findings);
+        return picture === undefined ? undefined : { ...picture, mark: there?.identity === own?.identity ? "right" : "wrong" };
+      }),
+    );
+    return { label: own === undefined ? "" : nameOf(own, credits), cells: [await whole(own, findings), ...(await Promise.all(found))] };
+  };
+  return {
+    title: "The same thing by another hand",
+    text: "The nearest drawings by other vendors, nearest first; ✓ the same thing. Drawn by lot among things that at least two other vendors drew.",
+    blocks: [
+      {
+        kind: "pictures",
+        groups: [{ title: "asked", span: 1 }, ...shown.map(({ name }) => ({ title: name, span: SHOWN }))],
+        columns: Array.from({ length: 1 + shown.length * SHOWN }, () => ""),
+        rows: await Promise.all(queriesOf(findings, true).map(row)),
+        sizePx: 56,
+      },
+      creditsBlock(credits),
+    ],
+  };
+}
+
+/** A run's section with the licences below its pictures. */
+function withCredits(section: ReportSection, credits: Findings["credits"]): ReportSection {
+  const hasPictures = section.blocks.some((b) => b.kind === "pictures");
+  return hasPictures ? { ...section, blocks: [...section.blocks, creditsBlock(credits)] } : section;
+}
+
+/** The demo's page: its own sections on top of the run's report. */
+export async function demoReport(run: ReportData, findings: Findings): Promise<ReportData> {
+  const before = findings.evaluations.at(-2);
+  const after = findings.evaluations.at(-1);
+  const own = [recallSection(findings), await cropSection(findings), await neighbourSection(findings)];
+  return {
+    ...run,
+    title: `Tricera's demo: ${run.title}`,
+    verdict:
+      after === undefined || before === undefined
+        ? run.verdict
+        : `Shown emoji without a word about them, the network finds a drawing it never saw from another crop in ${percent(after.otherCrop)} of all cases (untrained: ${percent(before.otherCrop)}), and the same thing drawn by another vendor in ${percent(after.otherVendor)} (untrained: ${percent(before.otherVendor)}).`,
+    sections: [...own, ...run.sections.map((s) => withCredits(s, findings.credits))],
+  };
+}
