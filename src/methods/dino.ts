@@ -63,6 +63,8 @@ export interface DinoConfig {
   /** Images of a batch and of the part of it that the student sees at once. */
   readonly batchSize: number;
   readonly microBatchSize: number;
+  /** KoLeo looks for neighbours inside groups of this many images; the micro-batch by default. */
+  readonly groupSize?: number;
 }
 
 const TEACHER_CROPS = 2;
@@ -287,7 +289,8 @@ function groupLoss(
       terms.push(dino);
       const x = features[i];
       if (group.isGlobal && objective.koleoWeight > 0 && x !== undefined) {
-        const spread = mul(koleoPerCrop(Array.from({ length: group.count }, (_, v) => slice(x, 0, [v * b, (v + 1) * b]))), share);
+        const byCrop = Array.from({ length: group.count }, (_, v) => slice(x, 0, [v * b, (v + 1) * b]));
+        const spread = mul(koleoPerCrop(byCrop, { groupSize: config.groupSize ?? b }), share);
         reported.push(["loss.koleo", spread]);
         terms.push(mul(spread, objective.koleoWeight));
       }

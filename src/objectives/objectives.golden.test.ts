@@ -63,13 +63,14 @@ describe("objectives meet the reference", () => {
     expectClose(y.get("q") ?? [], goldenTensor(golden, "y.float64"), goldenTolerance(golden));
   });
 
-  test.for(["koleo", "koleo_duplicates"])("koleo(): %s", async (name, { skip }) => {
+  test.for(["koleo", "koleo_duplicates", "koleo_groups"])("koleo(): %s", async (name, { skip }) => {
     skip(!hasGolden("losses", name));
     const golden = loadGolden("losses", name);
     const x = goldenTensor(golden, "x");
     const builder = new Builder();
     const features = builder.input("x", x.shape);
-    const loss = koleo(features);
+    const { group } = golden.json["config"] as { readonly group?: number }; // our own reference file
+    const loss = koleo(features, group === undefined ? {} : { groupSize: group });
     builder.output("loss", loss);
     const [g] = gradients(loss, [features]);
     if (g !== undefined) builder.output("g", g);

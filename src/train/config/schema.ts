@@ -39,7 +39,7 @@ const model = z.strictObject({
   imageSizePx: count,
   dropPath: rateBelow1,
   posInterpolation: choice("meta-offset", "size", "size-antialias"),
-  posEmbedInit: choice("normal"),
+  posEmbedInit: choice("normal", "sincos"),
 });
 const crops = z.strictObject({
   globalSizePx: count,

@@ -14,7 +14,7 @@ export interface ModelConfig {
   /** Rate of the last block; it grows linearly from 0. Student only. */
   readonly dropPath: number;
   readonly posInterpolation: "meta-offset" | "size" | "size-antialias";
-  readonly posEmbedInit: "normal";
+  readonly posEmbedInit: "normal" | "sincos";
 }
 
 export interface HeadConfig {

@@ -23,6 +23,11 @@ function checkPatches({ model, crops }: TrainConfig): void {
 }
 
 function checkModel({ model }: TrainConfig): void {
+  if (model.posEmbedInit === "sincos" && model.width % 4 !== 0)
+    throw new ConfigError(
+      `Cannot use model.posEmbedInit "sincos": width ${model.width} is not a multiple of 4; use ${Math.ceil(model.width / 4) * 4} or "normal"`,
+      { keyPath: "model.posEmbedInit" },
+    );
   if (model.width % model.heads === 0) return;
   const good = Array.from({ length: model.width }, (_, i) => i + 1).filter((h) => model.width % h === 0 && model.width / h >= 16);
   throw new ConfigError(

@@ -7,8 +7,8 @@ import type { StepScalars } from "../stepper.ts";
 
 /** The backbone of a run. */
 export function vitOf({ model }: Pick<TrainConfig, "model">): ViTConfig {
-  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, posInterpolation } = model;
-  return { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps: 1e-6, posInterpolation };
+  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, posInterpolation, posEmbedInit } = model;
+  return { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps: 1e-6, posInterpolation, posEmbedInit };
 }
 
 export function dinoConfigOf(config: TrainConfig): DinoConfig {
@@ -23,6 +23,7 @@ export function dinoConfigOf(config: TrainConfig): DinoConfig {
     dropPath: model.dropPath,
     batchSize: train.batchSize * train.accumulate,
     microBatchSize: train.batchSize,
+    groupSize: train.groupSize,
   };
 }
 
