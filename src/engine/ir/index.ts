@@ -18,6 +18,7 @@ export type {
 export { isOp } from "./types.ts";
 export { INFER, inferTypes } from "./infer/index.ts";
 export { checkShape, isFloat } from "./infer/rule.ts";
+export { numbersOf, valuesKey } from "./numbers.ts";
 export { printGraph, printNode } from "./print.ts";
 export { verifyGraph } from "./verify.ts";
 export { EVAL, interpret } from "./interpret/index.ts";

@@ -1,6 +1,7 @@
 /** @file One line an op: what graphs look like in snapshots and errors. */
 import { formatType } from "../../core/index.ts";
-import type { Graph, Node, Value } from "./types.ts";
+import { numbersOf } from "./numbers.ts";
+import { type Graph, isOp, type Node, type Value } from "./types.ts";
 
 function typed(v: Value): string {
   return `%${v.id}: ${formatType(v.dtype, v.shape)}`;
@@ -9,12 +10,15 @@ function typed(v: Value): string {
 /** Values of a constant that are printed. */
 const SHOWN = 4;
 
+function printData(node: Node): string {
+  if (!isOp(node, "constant")) return "";
+  const values = numbersOf(node.params.data);
+  return values.slice(0, SHOWN).join(",") + (values.length > SHOWN ? ",…" : "");
+}
+
 function printParams(node: Node): string {
   const entries = Object.entries(node.params).map(([k, v]) => {
-    if (ArrayBuffer.isView(v)) {
-      const { length } = v as Float32Array; // any typed array has one, and prints alike
-      return `${k}=[${[...(v as Float32Array).subarray(0, SHOWN)].map(String).join(",")}${length > SHOWN ? ",…" : ""}]`; // the same
-    }
+    if (k === "data") return `data=[${printData(node)}]`;
     return `${k}=${Array.isArray(v) ? `[${v.join(",")}]` : String(v)}`;
   });
   return entries.length === 0 ? "" : ` {${entries.join(" ")}}`;

@@ -1,6 +1,6 @@
 /** @file Passes that leave less to do: prune dead nodes, drop identities, share equal nodes, fuse sums into products. */
 import type { Graph, Node, OpName, Value } from "../ir/index.ts";
-import { isOp } from "../ir/index.ts";
+import { isOp, valuesKey } from "../ir/index.ts";
 import { countUses, producers, withInputs, withOutputs } from "./rewrite.ts";
 
 /** Drops nodes that no output depends on. */
@@ -38,13 +38,15 @@ export function dropIdentities(graph: Graph): Graph {
   return withOutputs(graph, nodes, map);
 }
 
+/** Constants of more values are not compared. */
+const COMPARED_VALUES = 16;
+
+/** Equal for equal nodes of one region; undefined for nodes that are not compared. */
 function shareKey(node: Node): string | undefined {
-  const params = Object.entries(node.params).map(([k, v]) => {
-    if (!ArrayBuffer.isView(v)) return `${k}=${String(v)}`;
-    const data = v as Float32Array; // any typed array joins alike
-    return data.length > 16 ? undefined : `${k}=${Array.from(data, (x) => (Object.is(x, -0) ? "-0" : String(x))).join(",")}`; // 0 and −0 differ in 1/x
-  });
-  return params.includes(undefined) ? undefined : `${node.region}|${node.op}|${node.inputs.map((v) => v.id).join(",")}|${params.join(";")}`;
+  const data = isOp(node, "constant") ? node.params.data : undefined;
+  if (data !== undefined && data.length > COMPARED_VALUES) return undefined;
+  const params = Object.entries(node.params).map(([k, v]) => `${k}=${k === "data" && data !== undefined ? valuesKey(data) : String(v)}`);
+  return [node.region, node.op, node.inputs.map((v) => v.id).join(), params.join(";")].join("|");
 }
 
 /** Shares equal nodes of one region (never across regions: that would undo recomputation). */

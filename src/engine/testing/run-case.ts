@@ -1,7 +1,7 @@
 /** @file Runs a case of an op in the interpreter, by central differences, and on a device. */
 import { type DType, InternalError, type TypedArray } from "../../core/index.ts";
 import { gradients } from "../grad/index.ts";
-import { type Cell, type Graph, interpret, isFloat, type OpName } from "../ir/index.ts";
+import { type Cell, type Graph, interpret, isFloat, numbersOf, type OpName } from "../ir/index.ts";
 import { optimize } from "../passes/index.ts";
 import type { Device } from "../runtime/index.ts";
 import { add, Builder, mul, sumAll, type Tensor } from "../trace/index.ts";
@@ -109,7 +109,7 @@ export async function runCase(device: Device, graph: Graph, inputs: readonly Cas
   return new Map(
     graph.outputs.map(({ name, value }) => {
       const view = program.outputs.get(name) ?? new Float32Array(0);
-      const numbers = Array.from(view as Float32Array, Number); // any typed array converts
+      const numbers = numbersOf(view);
       return [name, value.dtype === "bf16" ? numbers.map(fromBf16) : numbers];
     }),
   );

@@ -1,5 +1,6 @@
 /** @file Runs a traced graph once on the CPU device, for tests. */
 import type { HostTensor } from "../../core/index.ts";
+import { numbersOf } from "../ir/index.ts";
 import { optimize } from "../passes/index.ts";
 import { openCpu } from "../runtime/index.ts";
 import type { Builder } from "../trace/index.ts";
@@ -14,9 +15,12 @@ export async function runGraph(
   for (const [name, view] of program.inputs) {
     const given = values.get(name);
     if (given === undefined) throw new RangeError(`Cannot run the graph: input "${name}" has no value`);
-    const data = "data" in given ? given.data : given;
-    for (let i = 0; i < view.length; i++) view[i] = Number((data as ArrayLike<number>)[i]) as never; // the element type is the view's own
+    const data = "data" in given ? numbersOf(given.data) : given;
+    for (let i = 0; i < view.length; i++) {
+      if (view instanceof BigInt64Array) view[i] = BigInt(data[i] ?? 0);
+      else view[i] = data[i] ?? NaN;
+    }
   }
   await program.run();
-  return new Map([...program.outputs].map(([name, view]) => [name, Float32Array.from(view as Float32Array)])); // outputs of these tests are float32 or int32
+  return new Map([...program.outputs].map(([name, view]) => [name, Float32Array.from(numbersOf(view))]));
 }

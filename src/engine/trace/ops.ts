@@ -197,13 +197,13 @@ export function argMax(x: Tensor, axis: number): Tensor {
 
 /** The k largest of the last axis, largest first, and their int32 indices. */
 export function topK(x: Tensor, k: number): { readonly values: Tensor; readonly indices: Tensor } {
-  const [values, indices] = x.builder.node("topK", [x], { k }) as [Tensor, Tensor]; // topK infers two outputs
+  const [values = x, indices = x] = x.builder.node("topK", [x], { k }); // it infers two outputs
   return { values, indices };
 }
 
 /** Layer norm over the last axis: `(x − mean) / sqrt(var + eps) · w + b`, biased variance. */
 export function layerNorm(x: Tensor, w: Tensor, options: { readonly bias: Tensor; readonly eps: number }): Tensor {
-  const [y] = x.builder.node("layerNorm", [x, w, options.bias], { eps: options.eps }) as [Tensor, Tensor, Tensor]; // layerNorm infers three outputs
+  const [y = x] = x.builder.node("layerNorm", [x, w, options.bias], { eps: options.eps }); // it infers three outputs: y, mean, 1/σ
   return y;
 }
 

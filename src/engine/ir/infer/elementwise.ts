@@ -14,7 +14,7 @@ function unary<K extends OpName>(op: K, check?: Check): InferRule<K> {
 
 function binary<K extends OpName>(op: K, check: Check): InferRule<K> {
   return (inputs) => {
-    const [a, b] = arity(op, inputs, 2) as [ValueType, ValueType]; // counted by arity
+    const [a, b] = arity(op, inputs, 2);
     sameDtype(op, inputs);
     check(op, inputs);
     return [{ dtype: a.dtype, shape: broadcastShapes(op, a, b) }];
@@ -22,14 +22,14 @@ function binary<K extends OpName>(op: K, check: Check): InferRule<K> {
 }
 
 const compare: InferRule<"compare"> = (inputs, { direction }) => {
-  const [a, b] = arity("compare", inputs, 2) as [ValueType, ValueType]; // counted by arity
+  const [a, b] = arity("compare", inputs, 2);
   sameDtype("compare", inputs);
   if (direction !== "eq" && direction !== "ne") numbers("compare", inputs);
   return [{ dtype: "bool", shape: broadcastShapes("compare", a, b) }];
 };
 
 const select: InferRule<"select"> = (inputs) => {
-  const [c, a, b] = arity("select", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  const [c, a, b] = arity("select", inputs, 3);
   if (c.dtype !== "bool") failDtype("select", inputs, "the first input is no bool; compare it with something");
   sameDtype("select", [a, b]);
   const shape = broadcastShapes("select", { dtype: a.dtype, shape: broadcastShapes("select", a, b) }, c);
@@ -49,7 +49,7 @@ export const ELEMENTWISE: InferTable<ElementwiseOp> = {
   erf: unary("erf", floats),
   sin: unary("sin", floats),
   cos: unary("cos", floats),
-  cast: ((inputs, { dtype }) => arity("cast", inputs, 1).map(({ shape }) => ({ dtype, shape }))) as InferRule<"cast">, // names the rule's op
+  cast: (inputs, { dtype }) => arity("cast", inputs, 1).map(({ shape }) => ({ dtype, shape })),
   add: binary("add", numbers),
   sub: binary("sub", numbers),
   mul: binary("mul", numbers),

@@ -3,7 +3,7 @@ import { sameShape } from "../../../core/index.ts";
 import type { ReduceOp, OpParams, ValueType } from "../types.ts";
 import { arity, axisOf, dim, fail, floats, type InferRule, type InferTable, numbers, sameDtype } from "./rule.ts";
 
-function dotShape(op: "dot" | "dotAdd", a: ValueType, b: ValueType, { transA, transB }: OpParams["dot"]): number[] {
+function dotShape(op: "dot" | "dotAdd", [a, b]: readonly [ValueType, ValueType], { transA, transB }: OpParams["dot"]): number[] {
   const rank = a.shape.length;
   if (rank < 2 || rank !== b.shape.length)
     fail(op, [a, b], `they have ${rank} and ${b.shape.length} axes; both need the same number of 2 or more`);
@@ -15,17 +15,17 @@ function dotShape(op: "dot" | "dotAdd", a: ValueType, b: ValueType, { transA, tr
 }
 
 const dot: InferRule<"dot"> = (inputs, params) => {
-  const [a, b] = arity("dot", inputs, 2) as [ValueType, ValueType]; // counted by arity
+  const [a, b] = arity("dot", inputs, 2);
   sameDtype("dot", inputs);
   floats("dot", inputs);
-  return [{ dtype: a.dtype, shape: dotShape("dot", a, b, params) }];
+  return [{ dtype: a.dtype, shape: dotShape("dot", [a, b], params) }];
 };
 
 const dotAdd: InferRule<"dotAdd"> = (inputs, params) => {
-  const [a, b, c] = arity("dotAdd", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  const [a, b, c] = arity("dotAdd", inputs, 3);
   sameDtype("dotAdd", inputs);
   floats("dotAdd", inputs);
-  const shape = dotShape("dotAdd", a, b, params);
+  const shape = dotShape("dotAdd", [a, b], params);
   if (shape.length !== 2) fail("dotAdd", inputs, "takes matrices only; use dot and add where there are batch axes");
   const lead = 2 - c.shape.length;
   if (lead < 0 || c.shape.some((d, i) => d !== 1 && d !== shape[lead + i]))
@@ -35,7 +35,7 @@ const dotAdd: InferRule<"dotAdd"> = (inputs, params) => {
 
 function reduce<K extends "reduceSum" | "reduceSumSquare" | "reduceMax">(op: K): InferRule<K> {
   return (inputs, { axes, keepDims }) => {
-    const [x] = arity(op, inputs, 1) as [ValueType]; // counted by arity
+    const [x] = arity(op, inputs, 1);
     numbers(op, inputs);
     for (const a of axes) axisOf(op, x, a);
     if (new Set(axes).size !== axes.length) fail(op, inputs, `axes [${axes.join(",")}] repeat; name each once`);
@@ -45,14 +45,14 @@ function reduce<K extends "reduceSum" | "reduceSumSquare" | "reduceMax">(op: K):
 }
 
 const argMax: InferRule<"argMax"> = (inputs, { axis }) => {
-  const [x] = arity("argMax", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("argMax", inputs, 1);
   numbers("argMax", inputs);
   axisOf("argMax", x, axis);
   return [{ dtype: "i32", shape: x.shape.filter((_, i) => i !== axis) }];
 };
 
 const topK: InferRule<"topK"> = (inputs, { k }) => {
-  const [x] = arity("topK", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("topK", inputs, 1);
   numbers("topK", inputs);
   if (x.shape.length === 0 || !Number.isInteger(k) || k < 1 || k > dim(x, -1))
     fail("topK", inputs, `the last axis has no ${k} values; take 1 to ${dim(x, -1)}`);
@@ -65,7 +65,7 @@ const topK: InferRule<"topK"> = (inputs, { k }) => {
 
 function overLastAxis<K extends "softmax" | "logSoftmax" | "l2Normalize">(op: K): InferRule<K> {
   return (inputs) => {
-    const [x] = arity(op, inputs, 1) as [ValueType]; // counted by arity
+    const [x] = arity(op, inputs, 1);
     floats(op, inputs);
     if (x.shape.length === 0) fail(op, inputs, "a scalar has no last axis; give it an axis");
     return [{ dtype: x.dtype, shape: x.shape }];
@@ -74,7 +74,7 @@ function overLastAxis<K extends "softmax" | "logSoftmax" | "l2Normalize">(op: K)
 
 function gradLike<K extends "softmaxGrad" | "logSoftmaxGrad" | "geluGrad">(op: K): InferRule<K> {
   return (inputs) => {
-    const [dy, saved] = arity(op, inputs, 2) as [ValueType, ValueType]; // counted by arity
+    const [dy, saved] = arity(op, inputs, 2);
     sameDtype(op, inputs);
     floats(op, inputs);
     if (!sameShape(dy.shape, saved.shape)) fail(op, inputs, "shapes differ; pass the cotangent of the value");
@@ -83,7 +83,7 @@ function gradLike<K extends "softmaxGrad" | "logSoftmaxGrad" | "geluGrad">(op: K
 }
 
 const layerNorm: InferRule<"layerNorm"> = (inputs) => {
-  const [x, w, b] = arity("layerNorm", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  const [x, w, b] = arity("layerNorm", inputs, 3);
   sameDtype("layerNorm", inputs);
   floats("layerNorm", inputs);
   if (x.shape.length === 0) fail("layerNorm", inputs, "a scalar has no last axis; give it an axis");
@@ -99,7 +99,7 @@ const layerNorm: InferRule<"layerNorm"> = (inputs) => {
 };
 
 const layerNormGrad: InferRule<"layerNormGrad"> = (inputs) => {
-  const [dy, x, w, mean, inv] = arity("layerNormGrad", inputs, 5) as [ValueType, ValueType, ValueType, ValueType, ValueType]; // counted by arity
+  const [dy, x, w, mean, inv] = arity("layerNormGrad", inputs, 5);
   sameDtype("layerNormGrad", inputs);
   floats("layerNormGrad", inputs);
   const stat = [...x.shape.slice(0, -1), 1];
@@ -123,13 +123,13 @@ function checkAttention(op: "attention" | "attentionGrad", qkv: readonly [ValueT
 }
 
 const attention: InferRule<"attention"> = (inputs) => {
-  const [q, k, v] = arity("attention", inputs, 3) as [ValueType, ValueType, ValueType]; // counted by arity
+  const [q, k, v] = arity("attention", inputs, 3);
   checkAttention("attention", [q, k, v]);
   return [{ dtype: q.dtype, shape: q.shape }];
 };
 
 const attentionGrad: InferRule<"attentionGrad"> = (inputs) => {
-  const [d, ...qkv] = arity("attentionGrad", inputs, 4) as [ValueType, ValueType, ValueType, ValueType]; // counted by arity
+  const [d, ...qkv] = arity("attentionGrad", inputs, 4);
   checkAttention("attentionGrad", qkv);
   sameDtype("attentionGrad", inputs);
   if (!sameShape(d.shape, qkv[0].shape)) fail("attentionGrad", inputs, "shapes differ; pass the cotangent of attention's output first");

@@ -20,10 +20,23 @@ export function failDtype(op: OpName, inputs: readonly ValueType[], state: strin
   throw new DTypeError(`Cannot ${op} ${inputs.map(show).join(", ")}: ${state}`);
 }
 
+type One = ValueType;
+interface Tuples {
+  readonly 0: readonly [];
+  readonly 1: readonly [One];
+  readonly 2: readonly [One, One];
+  readonly 3: readonly [One, One, One];
+  readonly 4: readonly [One, One, One, One];
+  readonly 5: readonly [One, One, One, One, One];
+}
+
+function isTuple<N extends keyof Tuples>(inputs: readonly ValueType[], n: N): inputs is Tuples[N] {
+  return inputs.length === n;
+}
+
 /** The inputs, counted. */
-export function arity(op: OpName, inputs: readonly ValueType[], n: number): readonly ValueType[] {
-  if (inputs.length !== n) fail(op, inputs, `${inputs.length} inputs were given; pass ${n}`);
-  return inputs;
+export function arity<N extends keyof Tuples>(op: OpName, inputs: readonly ValueType[], n: N): Tuples[N] {
+  return isTuple(inputs, n) ? inputs : fail(op, inputs, `${inputs.length} inputs were given; pass ${n}`);
 }
 
 export function sameDtype(op: OpName, inputs: readonly ValueType[]): void {

@@ -33,7 +33,7 @@ const iota: InferRule<"iota"> = (inputs, { dtype, shape, axis }) => {
 };
 
 const reshape: InferRule<"reshape"> = (inputs, { shape }) => {
-  const [x] = arity("reshape", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("reshape", inputs, 1);
   checkShape("reshape", { dtype: x.dtype, shape });
   if (sizeOf(shape) !== sizeOf(x.shape))
     fail("reshape", [x], `[${shape.join(",")}] has ${sizeOf(shape)} values, not ${sizeOf(x.shape)}; correct the shape`);
@@ -41,7 +41,7 @@ const reshape: InferRule<"reshape"> = (inputs, { shape }) => {
 };
 
 const transpose: InferRule<"transpose"> = (inputs, { perm }) => {
-  const [x] = arity("transpose", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("transpose", inputs, 1);
   const sorted = [...perm].sort((a, b) => a - b);
   if (perm.length !== x.shape.length || sorted.some((a, i) => a !== i))
     fail("transpose", [x], `[${perm.join(",")}] is no order of its axes; name each axis once`);
@@ -49,7 +49,7 @@ const transpose: InferRule<"transpose"> = (inputs, { perm }) => {
 };
 
 const broadcast: InferRule<"broadcast"> = (inputs, { shape }) => {
-  const [x] = arity("broadcast", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("broadcast", inputs, 1);
   checkShape("broadcast", { dtype: x.dtype, shape });
   const lead = shape.length - x.shape.length;
   if (lead < 0 || x.shape.some((d, i) => d !== 1 && d !== shape[lead + i]))
@@ -58,7 +58,7 @@ const broadcast: InferRule<"broadcast"> = (inputs, { shape }) => {
 };
 
 const slice: InferRule<"slice"> = (inputs, { starts, limits }) => {
-  const [x] = arity("slice", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("slice", inputs, 1);
   if (starts.length !== x.shape.length || limits.length !== x.shape.length)
     fail("slice", [x], `${starts.length} starts and ${limits.length} limits were given; pass one of each an axis`);
   const shape = x.shape.map((d, i) => {
@@ -71,7 +71,7 @@ const slice: InferRule<"slice"> = (inputs, { starts, limits }) => {
 };
 
 const pad: InferRule<"pad"> = (inputs, { low, high }) => {
-  const [x] = arity("pad", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("pad", inputs, 1);
   if (low.length !== x.shape.length || high.length !== x.shape.length)
     fail("pad", [x], `${low.length} low and ${high.length} high widths were given; pass one of each an axis`);
   if ([...low, ...high].some((n) => !Number.isInteger(n) || n < 0))
@@ -91,7 +91,7 @@ const concat: InferRule<"concat"> = (inputs, { axis }) => {
 };
 
 const split: InferRule<"split"> = (inputs, { axis, sizes }) => {
-  const [x] = arity("split", inputs, 1) as [ValueType]; // counted by arity
+  const [x] = arity("split", inputs, 1);
   axisOf("split", x, axis);
   if (sizes.reduce((a, b) => a + b, 0) !== dim(x, axis) || sizes.some((n) => !Number.isInteger(n) || n < 1))
     fail("split", [x], `sizes [${sizes.join(",")}] do not fill axis ${axis}; they must be 1 or more and add up to ${dim(x, axis)}`);
@@ -105,14 +105,14 @@ function needIndices(op: "gather" | "scatterAdd", inputs: readonly ValueType[]):
 }
 
 const gather: InferRule<"gather"> = (inputs) => {
-  const [x, indices] = arity("gather", inputs, 2) as [ValueType, ValueType]; // counted by arity
+  const [x, indices] = arity("gather", inputs, 2);
   needIndices("gather", inputs);
   if (x.shape.length === 0) fail("gather", inputs, "a scalar has no rows; give it an axis");
   return [{ dtype: x.dtype, shape: [dim(indices, 0), ...x.shape.slice(1)] }];
 };
 
 const scatterAdd: InferRule<"scatterAdd"> = (inputs, { rows }) => {
-  const [updates, indices] = arity("scatterAdd", inputs, 2) as [ValueType, ValueType]; // counted by arity
+  const [updates, indices] = arity("scatterAdd", inputs, 2);
   needIndices("scatterAdd", inputs);
   numbers("scatterAdd", [updates]);
   checkShape("scatterAdd", { dtype: updates.dtype, shape: [rows] });

@@ -1,9 +1,10 @@
 /** @file Interpreter rules of ops that move values without computing. */
+import { numbersOf } from "../numbers.ts";
 import type { ShapeOp } from "../types.ts";
 import { cell, type EvalTable, fill, input, read } from "./rule.ts";
 
 export const SHAPE_OPS: EvalTable<ShapeOp> = {
-  constant: (_, { shape, data }) => [{ shape, data: Float64Array.from(data as Float32Array, Number) }], // bigint64 values convert too
+  constant: (_, { shape, data }) => [{ shape, data: Float64Array.from(numbersOf(data)) }],
   iota: (_, { shape, axis }) => [fill(shape, (at) => at[axis] ?? 0)],
   reshape: (inputs, { shape }) => [{ shape, data: input(inputs, 0).data.slice() }],
   transpose: (inputs, { perm }) => {

@@ -1,6 +1,6 @@
 /** @file The model under construction: canonical names, shared constants, dead nodes dropped at the end. */
 import { InternalError, type DType, type Shape, type TypedArray } from "../../../core/index.ts";
-import type { Node, OpName, Value } from "../../ir/index.ts";
+import { type Node, type OpName, type Value, valuesKey } from "../../ir/index.ts";
 import type { OnnxAttr, OnnxInitializer, OnnxNode } from "../proto.ts";
 
 /** Where the model will run; the bytes may differ, the graph does not. */
@@ -11,6 +11,9 @@ export interface EmitOptions {
   readonly domain?: "com.microsoft";
   readonly outputs?: number;
 }
+
+/** Initializers of more values are not compared. */
+const COMPARED_VALUES = 64;
 
 /** Names are given in order of first use, so equal stages get equal bytes and share a session. */
 export class Lowering {
@@ -57,9 +60,8 @@ export class Lowering {
 
   /** An initializer; equal ones are shared. */
   constant(dtype: DType, shape: Shape, data: TypedArray): string {
-    const values =
-      data.length <= 64 ? Array.from(data as Float32Array, (x) => (Object.is(x, -0) ? "-0" : String(x))) : [`#${this.initializers.size}`]; // any typed array
-    const key = `${dtype}[${shape.join(",")}]${values.join(",")}`;
+    const values = data.length <= COMPARED_VALUES ? valuesKey(data) : `#${this.initializers.size}`;
+    const key = `${dtype}[${shape.join(",")}]${values}`;
     const known = this.#constants.get(key);
     if (known !== undefined) return known;
     const name = `c${this.initializers.size}`;

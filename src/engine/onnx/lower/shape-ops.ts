@@ -1,7 +1,17 @@
 /** @file Lowering of ops that move values. */
-import { type DType, InternalError, sizeOf, stridesOf } from "../../../core/index.ts";
+import { type DType, InternalError, sizeOf, stridesOf, type TypedArray } from "../../../core/index.ts";
 import type { ShapeOp } from "../../ir/index.ts";
 import { arg, type Lowering, type LowerTable } from "./context.ts";
+
+type Counting = (of: { readonly length: number }, value: (x: unknown, i: number) => number) => TypedArray;
+
+/** The dtypes that iota counts in. */
+const COUNTING: { readonly [K in DType]?: Counting } = {
+  f32: (of, value) => Float32Array.from(of, value),
+  f64: (of, value) => Float64Array.from(of, value),
+  i32: (of, value) => Int32Array.from(of, value),
+  i64: (of, value) => BigInt64Array.from(of, (x, i) => BigInt(value(x, i))),
+};
 
 function zeroOf(dtype: DType, to: Lowering): string {
   const data = dtype === "i32" ? new Int32Array(1) : dtype === "f64" ? new Float64Array(1) : new Float32Array(1);
@@ -14,14 +24,8 @@ export const SHAPE_OPS: LowerTable<ShapeOp> = {
     const stride = stridesOf(shape)[axis] ?? 1;
     const at = (i: number): number => Math.floor(i / stride) % (shape[axis] ?? 1);
     const length = sizeOf(shape);
-    const make = {
-      f32: () => Float32Array.from({ length }, (_, i) => at(i)),
-      f64: () => Float64Array.from({ length }, (_, i) => at(i)),
-      i32: () => Int32Array.from({ length }, (_, i) => at(i)),
-      i64: () => BigInt64Array.from({ length }, (_, i) => BigInt(at(i))),
-    };
-    if (!(dtype in make)) throw new InternalError(`Cannot lower iota of ${dtype}: its shape rule refuses it`);
-    const data = make[dtype as keyof typeof make](); // looked up above
+    const data = COUNTING[dtype]?.({ length }, (_, i) => at(i));
+    if (data === undefined) throw new InternalError(`Cannot lower iota of ${dtype}: its shape rule refuses it; verify the graph`);
     return [to.constant(dtype, shape, data)];
   },
   reshape: (node, to) => [to.emit("Reshape", [to.name(arg(node, 0)), to.i64(node.params.shape)])],

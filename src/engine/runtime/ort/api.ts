@@ -103,13 +103,14 @@ export class OrtApi {
   }
 
   /** `call` on a thread of koffi's, so that the event loop stays free; the arguments must live until `done`. */
-  callAsync<N extends StatusName>(verb: string, name: N, args: ArgumentsOf<N>, done: (error: unknown) => void): void {
+  callAsync<N extends StatusName>(verb: string, name: N, args: ArgumentsOf<N>, done: (error: Error | undefined) => void): void {
     this.#calls[name].async(...args, (failed: unknown, status: unknown) => {
       try {
-        if (failed !== null && failed !== undefined) throw failed;
+        if (failed !== null && failed !== undefined)
+          throw new OrtError(`Cannot ${verb}: koffi says "${String(failed)}"`, { cause: failed });
         this.#check(verb, status);
       } catch (error) {
-        done(error);
+        done(error instanceof Error ? error : new OrtError(`Cannot ${verb}: ${String(error)}`));
         return;
       }
       done(undefined);

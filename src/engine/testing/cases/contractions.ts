@@ -54,7 +54,8 @@ const [firstFlags = PLAIN, ...otherFlags] = FLAGS;
 
 function dotAddCase(params: OpParams["dot"], plus: CaseInput): OpCase<"dotAdd"> {
   const sizes = { m: 2, k: 3, n: 5, ...params };
-  const [rows = 1, columns = 1] = [plus.shape.at(-2) ?? 1, plus.shape.at(-1) ?? 1];
+  const rows = plus.shape.at(-2) ?? 1;
+  const columns = plus.shape.at(-1) ?? 1;
   return {
     name: `plus [${plus.shape.join()}], transA ${params.transA}, transB ${params.transB}, alpha ${params.alpha}`,
     inputs: [...operands(sizes, []), plus],
@@ -68,35 +69,63 @@ function dotAddCase(params: OpParams["dot"], plus: CaseInput): OpCase<"dotAdd"> 
 
 type Reduction = OpCases<"reduceSum">;
 
-/** Reductions over x `[2,3,4]`: `join` reduces a list. */
-function reduction(join: (xs: Numbers) => number, { fill, empty }: { fill: "signed" | "apart"; empty: (x: number) => number }): Reduction {
-  const x = random([2, 3, 4], { fill });
-  const at = (v: Numbers, i: number, j: number, k: number): number => v[i * 12 + j * 4 + k] ?? NaN;
-  const [is, js, ks] = [
-    [0, 1],
-    [0, 1, 2],
-    [0, 1, 2, 3],
-  ] as const;
-  const over = (axes: Numbers, keepDims: boolean, type: string, want: (v: Numbers) => number[]): OpCase<"reduceSum"> => ({
-    name: `axes ${axes.join() || "none"}${keepDims ? ", kept" : ""}`,
-    inputs: [x],
+type Join = (xs: Numbers) => number;
+type Fill = "signed" | "apart";
+
+/** Groups the values of x `[2,3,4]` by a key of their place (i, j, k), in order of first appearance. */
+function grouped(x: Numbers, key: (place: readonly [number, number, number]) => string): number[][] {
+  const groups = new Map<string, number[]>();
+  x.forEach((v, flat) => {
+    const name = key([Math.floor(flat / 12), Math.floor(flat / 4) % 3, flat % 4]);
+    groups.set(name, [...(groups.get(name) ?? []), v]);
+  });
+  return [...groups.values()];
+}
+
+type Key = Parameters<typeof grouped>[1];
+/** Axes, whether they are kept, the type of the result, and what of a value's place is left. */
+const AXES: readonly (readonly [axes: Numbers, keepDims: boolean, type: string, key: Key])[] = [
+  [[2], false, "float32[2,3]", ([i, j]) => `${i},${j}`],
+  [[2], true, "float32[2,3,1]", ([i, j]) => `${i},${j}`],
+  [[0], true, "float32[1,3,4]", ([, j, k]) => `${j},${k}`],
+  [[1], false, "float32[2,4]", ([i, , k]) => `${i},${k}`],
+  [[2, 0], false, "float32[3]", ([, j]) => `${j}`],
+  [[0, 1], true, "float32[1,1,4]", ([, , k]) => `${k}`],
+  [[0, 1, 2], false, "float32[]", () => ""],
+  [[0, 1, 2], true, "float32[1,1,1]", () => ""],
+];
+
+function overAxes(join: Join, fill: Fill): OpCase<"reduceSum">[] {
+  return AXES.map(([axes, keepDims, type, key]) => ({
+    name: `axes ${axes.join()}${keepDims ? ", kept" : ""}`,
+    inputs: [random([2, 3, 4], { fill })],
     params: { axes, keepDims },
     types: [type],
-    want: (v = []) => [want(v)],
-  });
-  const tall = random([20, 3], { fill });
+    want: (v = []) => [grouped(v, key).map(join)],
+  }));
+}
+
+const REDUCTION_REFUSED: Reduction["refuses"] = [
+  { inputs: [typed([2, 3])], params: { axes: [2], keepDims: false }, message: "there is no axis 2; use 0 to 1" },
+  { inputs: [typed([2, 3])], params: { axes: [-1], keepDims: false }, message: "there is no axis -1" },
+  { inputs: [typed([2, 3])], params: { axes: [0, 0], keepDims: true }, message: "axes [0,0] repeat; name each once" },
+  { inputs: [typed([2], "bool")], params: { axes: [0], keepDims: true }, message: "cast bool to another type first" },
+  { inputs: [typed([])], params: { axes: [0], keepDims: true }, message: "there is no axis 0; a scalar has none" },
+];
+
+/** A reduction: `join` reduces a list, `alone` is what is left where no axis is reduced. */
+function reduction(join: Join, { fill, alone }: { fill: Fill; alone: (x: number) => number }): Reduction {
   return {
     gradient: "smooth",
     cases: [
-      over([2], false, "float32[2,3]", (v) => is.flatMap((i) => js.map((j) => join(ks.map((k) => at(v, i, j, k)))))),
-      over([2], true, "float32[2,3,1]", (v) => is.flatMap((i) => js.map((j) => join(ks.map((k) => at(v, i, j, k)))))),
-      over([0], true, "float32[1,3,4]", (v) => js.flatMap((j) => ks.map((k) => join(is.map((i) => at(v, i, j, k)))))),
-      over([1], false, "float32[2,4]", (v) => is.flatMap((i) => ks.map((k) => join(js.map((j) => at(v, i, j, k)))))),
-      over([2, 0], false, "float32[3]", (v) => js.map((j) => join(is.flatMap((i) => ks.map((k) => at(v, i, j, k)))))),
-      over([0, 1], true, "float32[1,1,4]", (v) => ks.map((k) => join(is.flatMap((i) => js.map((j) => at(v, i, j, k)))))),
-      over([0, 1, 2], false, "float32[]", (v) => [join(v)]),
-      over([0, 1, 2], true, "float32[1,1,1]", (v) => [join(v)]),
-      over([], false, "float32[2,3,4]", (v) => v.map(empty)),
+      {
+        name: "no axis",
+        inputs: [random([2, 3], { fill })],
+        params: { axes: [], keepDims: false },
+        types: ["float32[2,3]"],
+        want: (v = []) => [v.map(alone)],
+      },
+      ...overAxes(join, fill),
       {
         name: "an axis of 1",
         inputs: [random([3, 1, 2], { fill })],
@@ -106,17 +135,17 @@ function reduction(join: (xs: Numbers) => number, { fill, empty }: { fill: "sign
       },
       {
         name: "the leading axis of a tall matrix",
-        inputs: [tall],
+        inputs: [random([20, 3], { fill })],
         params: { axes: [0], keepDims: false },
         types: ["float32[3]"],
         want: (v = []) => [[0, 1, 2].map((j) => join(v.filter((_, i) => i % 3 === j)))],
       },
       {
         name: "leading axes of many rows, out of order, kept",
-        inputs: [random([4, 5, 2, 3], { fill })],
+        inputs: [random([4, 5, 3], { fill })],
         params: { axes: [1, 0], keepDims: true },
-        types: ["float32[1,1,2,3]"],
-        want: (v = []) => [[0, 1, 2, 3, 4, 5].map((j) => join(v.filter((_, i) => i % 6 === j)))],
+        types: ["float32[1,1,3]"],
+        want: (v = []) => [[0, 1, 2].map((j) => join(v.filter((_, i) => i % 3 === j)))],
       },
       {
         name: "int32",
@@ -126,13 +155,7 @@ function reduction(join: (xs: Numbers) => number, { fill, empty }: { fill: "sign
         want: () => [[join([1, -2]), join([3, 4])]],
       },
     ],
-    refuses: [
-      { inputs: [typed([2, 3])], params: { axes: [2], keepDims: false }, message: "there is no axis 2; use 0 to 1" },
-      { inputs: [typed([2, 3])], params: { axes: [-1], keepDims: false }, message: "there is no axis -1" },
-      { inputs: [typed([2, 3])], params: { axes: [0, 0], keepDims: true }, message: "axes [0,0] repeat; name each once" },
-      { inputs: [typed([2], "bool")], params: { axes: [0], keepDims: true }, message: "cast bool to another type first" },
-      { inputs: [typed([])], params: { axes: [0], keepDims: true }, message: "there is no axis 0; a scalar has none" },
-    ],
+    refuses: REDUCTION_REFUSED,
   };
 }
 
@@ -211,9 +234,9 @@ export const CONTRACTION_CASES: CaseTable<ContractionOp> = {
       { inputs: [typed([2, 3]), typed([3, 4])], params: PLAIN, message: "2 inputs were given; pass 3" },
     ],
   },
-  reduceSum: reduction((xs) => xs.reduce((a, b) => a + b, 0), { fill: "signed", empty: (x) => x }),
-  reduceSumSquare: reduction((xs) => xs.reduce((a, b) => a + b * b, 0), { fill: "signed", empty: (x) => x * x }),
-  reduceMax: reduction((xs) => Math.max(...xs), { fill: "apart", empty: (x) => x }),
+  reduceSum: reduction((xs) => xs.reduce((a, b) => a + b, 0), { fill: "signed", alone: (x) => x }),
+  reduceSumSquare: reduction((xs) => xs.reduce((a, b) => a + b * b, 0), { fill: "signed", alone: (x) => x * x }),
+  reduceMax: reduction((xs) => Math.max(...xs), { fill: "apart", alone: (x) => x }),
   argMax: {
     gradient: NO_GRADIENT,
     cases: [

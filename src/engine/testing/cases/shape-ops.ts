@@ -1,7 +1,7 @@
 /** @file Cases of ops that move values. */
 import type { DType } from "../../../core/index.ts";
 import { NO_GRADIENT } from "../../grad/index.ts";
-import type { ShapeOp } from "../../ir/index.ts";
+import { numbersOf, type ShapeOp } from "../../ir/index.ts";
 import { type CaseInput, type CaseTable, given, type OpCase, random, typed } from "../op-case.ts";
 
 /** 0, 1, 2, … so that a value says where it came from. */
@@ -14,7 +14,7 @@ const constant = (name: string, params: OpCase<"constant">["params"], type: stri
   inputs: [],
   params,
   types: [type],
-  want: () => [Array.from(params.data as Float32Array, Number)], // any typed array converts
+  want: () => [numbersOf(params.data)],
 });
 
 const iota = (name: string, params: OpCase<"iota">["params"], want: readonly [type: string, data: readonly number[]]): OpCase<"iota"> => ({
