@@ -82,43 +82,65 @@ function memberName(block: Buffer): string {
   return prefix === "" || text(block, 257, 5) !== "ustar" ? short : `${prefix}/${short}`;
 }
 
+interface TarFile {
+  readonly file: FileHandle;
+  readonly path: string;
+  readonly fileBytes: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+function wrong({ path }: TarFile, at: number, why: string, hint = "download or pack it again"): FormatError {
+  return new FormatError(`Cannot read tar file "${path}": ${why} at byte ${at}; ${hint}`, { file: path });
+}
+
+/** Reads the header at `at` into `block`; false at the mark of the end. */
+async function readHeader(tar: TarFile, block: Buffer, at: number): Promise<boolean> {
+  tar.signal?.throwIfAborted();
+  const { bytesRead } = await tar.file.read(block, 0, BLOCK, at);
+  if (bytesRead < BLOCK) throw wrong(tar, at, "the file became shorter");
+  if (block.every((b) => b === 0)) return false;
+  if (isSumRight(block)) return true;
+  const packed = COMPRESSED.find(([, start]) => at === 0 && start.every((b, i) => block[i] === b));
+  throw packed === undefined
+    ? wrong(tar, at, "there is no valid header")
+    : wrong(tar, at, `${packed[0]} data starts`, "decompress it first");
+}
+
+/** Pax headers, GNU long names, global pax headers: about members, none themselves. Their size is their own. */
+const META = "xLg";
+
+function checkSize(tar: TarFile, at: number, { kind, bytes }: { readonly kind: string; readonly bytes: number }): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw wrong(tar, at, "a member has no valid size");
+  if (at + BLOCK + bytes > tar.fileBytes) throw wrong(tar, at, `a member of ${bytes} bytes is cut off`);
+  if (META.includes(kind) && bytes > MAX_NAME_BYTES) throw wrong(tar, at, `there is a name of ${bytes} bytes`);
+}
+
 /** Members that are files, in order. Throws FormatError with the offset where the file stops to be a tar file. */
-async function* membersOf(
-  file: FileHandle,
-  { path, fileBytes, signal }: { readonly path: string; readonly fileBytes: number; readonly signal: AbortSignal | undefined },
-): AsyncGenerator<Member> {
+async function* membersOf(tar: TarFile): AsyncGenerator<Member> {
   const block = Buffer.alloc(BLOCK);
   let next: Override = {};
   let at = 0;
-  const wrong = (why: string, hint = "download or pack it again"): FormatError =>
-    new FormatError(`Cannot read tar file "${path}": ${why} at byte ${at}; ${hint}`, { file: path });
-  while (at + BLOCK <= fileBytes) {
-    signal?.throwIfAborted();
-    const { bytesRead } = await file.read(block, 0, BLOCK, at);
-    if (bytesRead < BLOCK) throw wrong("the file became shorter");
-    if (block.every((b) => b === 0)) return;
-    if (!isSumRight(block)) {
-      const packed = COMPRESSED.find(([, start]) => at === 0 && start.every((b, i) => block[i] === b));
-      throw packed === undefined ? wrong("there is no valid header") : wrong(`${packed[0]} data starts`, "decompress it first");
-    }
+  while (at + BLOCK <= tar.fileBytes) {
+    if (!(await readHeader(tar, block, at))) return;
     const kind = String.fromCharCode(block[156] ?? 0);
-    const isMeta = kind === "x" || kind === "L" || kind === "g"; // their size is their own
+    const isMeta = META.includes(kind);
     const bytes = (isMeta ? undefined : next.bytes) ?? numberField(block, 124, 12);
+    checkSize(tar, at, { kind, bytes });
     const start = at + BLOCK;
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw wrong("a member has no valid size");
-    if (start + bytes > fileBytes) throw wrong(`a member of ${bytes} bytes is cut off`);
-    if (kind === "x" || kind === "L") {
-      if (bytes > MAX_NAME_BYTES) throw wrong(`there is a name of ${bytes} bytes`);
-      const data = Buffer.alloc(bytes);
-      await file.read(data, 0, bytes, start);
-      next = { ...next, ...overrideOf(kind, data) };
-    } else if (kind !== "g") {
+    if (isMeta) next = kind === "g" ? next : { ...next, ...overrideOf(kind, await readBytes(tar.file, start, bytes)) };
+    else {
       if (kind === "0" || kind === "\0") yield { name: next.name ?? memberName(block), start, bytes };
       next = {};
     }
     at = start + Math.ceil(bytes / BLOCK) * BLOCK;
   }
-  if (at !== fileBytes) throw wrong("the file ends inside a block");
+  if (at !== tar.fileBytes) throw wrong(tar, at, "the file ends inside a block");
+}
+
+async function readBytes(file: FileHandle, start: number, bytes: number): Promise<Buffer> {
+  const data = Buffer.alloc(bytes);
+  await file.read(data, 0, bytes, start);
+  return data;
 }
 
 /** A sample's key, as webdataset takes it: the name up to the first dot of its last part. */
@@ -138,13 +160,10 @@ export async function listTar(path: string, options: { readonly signal?: AbortSi
   const { size: fileBytes, mtimeMs } = await file.stat();
   const entries: DataEntry[] = [];
   const labels = new Map<string, string>();
-  for await (const { name, start, bytes } of membersOf(file, { path, fileBytes, signal: options.signal })) {
+  for await (const { name, start, bytes } of membersOf({ file, path, fileBytes, signal: options.signal })) {
     if (isImageName(name)) entries.push({ path, member: name, offset: start, bytes, mtimeMs: Math.trunc(mtimeMs) });
-    else if (name.endsWith(".cls") && bytes <= MAX_CLASS_BYTES) {
-      const data = Buffer.alloc(bytes);
-      await file.read(data, 0, bytes, start);
-      labels.set(keyOf(name), data.toString("utf8").trim());
-    }
+    else if (name.endsWith(".cls") && bytes <= MAX_CLASS_BYTES)
+      labels.set(keyOf(name), (await readBytes(file, start, bytes)).toString("utf8").trim());
   }
   return entries.map((entry) => {
     const label = labels.get(keyOf(entry.member ?? ""));

@@ -1,3 +1,3 @@
 /** @file Evaluations of features. */
-export { evalKnn, type EvalKnnOptions, type EvalKnnResult, voteKnn } from "./eval-knn.ts";
+export { evalKnn, type EvalKnnOptions, type EvalKnnResult, type Labelled, voteKnn, type VoteKnnOptions } from "./eval-knn.ts";
 export { type KnnScore, type VoteOptions, weightedVote } from "./knn.ts";

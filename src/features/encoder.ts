@@ -5,7 +5,8 @@ import type { Device, Program } from "../engine/runtime/index.ts";
 import { Builder, concat, reduceMean, reshape, slice } from "../engine/trace/index.ts";
 import { applyViT, traceParams, type ViTConfig, vitSpecs } from "../nn/index.ts";
 
-export type Pooling = "cls" | "mean" | "cls+mean" | "patch";
+/** `patch`: every patch token; `all`: the class token, then the patches. */
+export type Pooling = "cls" | "mean" | "cls+mean" | "patch" | "all";
 
 export interface EncoderOptions {
   readonly config: ViTConfig;
@@ -25,7 +26,7 @@ interface What {
 const MAX_PROGRAMS = 6;
 
 export interface Encoded {
-  /** `[b, d]`, or `[b, p, d]` for patches; valid until the next call. */
+  /** `[b, d]`, or `[b, p, d]` for tokens; valid until the next call. */
   readonly features: Float32Array;
   /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for. */
   readonly attention: Float32Array | undefined;
@@ -42,7 +43,13 @@ export class Encoder implements Disposable {
     this.#options = options;
   }
 
-  /** Numbers in one picture's feature. */
+  /** Vectors of one picture: 1, or its tokens. */
+  tokens(pool: Pooling, sizePx: number): number {
+    const patches = (sizePx / this.config.patchSizePx) ** 2;
+    return pool === "patch" ? patches : pool === "all" ? 1 + patches : 1;
+  }
+
+  /** Numbers in one vector. */
   dim(pool: Pooling): number {
     return this.config.width * (pool === "cls+mean" ? 2 : 1);
   }
@@ -114,6 +121,10 @@ function traceEncoder(config: ViTConfig, { pool, batch, sizePx, attention }: Wha
       : {}),
   });
   if (!wantsTokens) {
+    builder.output("features", out);
+    return builder.graph();
+  }
+  if (pool === "all") {
     builder.output("features", out);
     return builder.graph();
   }

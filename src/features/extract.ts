@@ -1,7 +1,7 @@
 /** @file Features of a whole list of images, decoding and inference side by side. */
-import type { JobOptions } from "../core/index.ts";
-import { type DataList, imageRef } from "../data/index.ts";
-import type { EvalBatch, EvalPool } from "../images/node/index.ts";
+import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
+import { type DataEntry, type DataList, entryName, imageRef, nameFailure } from "../data/index.ts";
+import type { EvalBatch, EvalPool, FailedImage } from "../images/node/index.ts";
 import type { Encoder, Pooling } from "./encoder.ts";
 
 export interface ExtractOptions extends JobOptions {
@@ -11,15 +11,19 @@ export interface ExtractOptions extends JobOptions {
   readonly pooling?: Pooling;
   readonly batchSize?: number;
   readonly normalize?: boolean;
+  /** False: the first broken picture throws its FormatError. */
+  readonly skipBroken?: boolean;
 }
 
 export interface Extracted {
   /** `[n, dim]`, rows of the images that could be read. */
   readonly features: Float32Array;
+  /** Numbers of one picture: `tokens` times the width of a vector. */
   readonly dim: number;
+  readonly tokens: number;
   /** Which entry of the list each row shows. */
   readonly rows: Int32Array;
-  readonly failed: readonly { readonly path: string; readonly reason: string }[];
+  readonly failed: readonly FailedImage[];
 }
 
 /** Scales every row of `dim` numbers to length 1, in place. */
@@ -32,15 +36,25 @@ export function normalizeRows(features: Float32Array, dim: number): void {
   }
 }
 
-/** Embeds every image of a list in order; the next batch is decoded while one is embedded. */
+function allocate(rows: number, dim: number): Float32Array {
+  try {
+    return new Float32Array(rows * dim);
+  } catch (cause) {
+    const gb = ((rows * dim * 4) / 1e9).toFixed(0);
+    const state = `Cannot embed ${rows} images: their ${dim} numbers each take ${gb} GB of memory`;
+    throw new ConfigError(`${state}; embed parts of the data, or pool the tokens`, { keyPath: "pool", cause });
+  }
+}
+
+/** Embeds every image of a list in order; the next batch is decoded while one is embedded. Throws FormatError for features that are not finite. */
 export async function extractFeatures(list: DataList, options: ExtractOptions): Promise<Extracted> {
-  const { encoder, pool, imageSizePx, pooling = "cls", batchSize = 32, normalize = false, signal, onProgress } = options;
+  const { encoder, pool, imageSizePx, pooling = "cls", batchSize = 32, normalize = false, skipBroken = true, signal, onProgress } = options;
   const n = list.entries.length;
-  const patches = pooling === "patch" ? (imageSizePx / encoder.config.patchSizePx) ** 2 : 1;
-  const dim = encoder.dim(pooling) * patches;
-  const features = new Float32Array(n * dim);
+  const tokens = encoder.tokens(pooling, imageSizePx);
+  const dim = encoder.dim(pooling) * tokens;
+  const features = allocate(n, dim);
   const rows: number[] = [];
-  const failed: { path: string; reason: string }[] = [];
+  const failed: FailedImage[] = [];
   const load = (from: number): Promise<EvalBatch> | undefined =>
     from >= n ? undefined : pool.load(Array.from({ length: Math.min(batchSize, n - from) }, (_, i) => imageRef(list, from + i)));
   let next = load(0);
@@ -50,19 +64,36 @@ export async function extractFeatures(list: DataList, options: ExtractOptions): 
     next = load(from + batchSize);
     next?.catch(() => undefined); // seen when it is awaited
     if (batch === undefined) break;
+    const bad = new Map(batch.failed.map((f) => [f.index, nameFailure(entryAt(list, from + f.index), f)]));
+    const [first] = bad.values();
+    if (first !== undefined && !skipBroken)
+      throw new FormatError(`${first.reason}; or leave out such images with --skip-broken`, { file: first.path });
     const encoded = await encoder.encode(batch.images, { pool: pooling, sizePx: imageSizePx, signal });
-    const bad = new Map(batch.failed.map((f) => [f.index, f]));
     for (let i = 0; i < encoded.features.length / dim; i++) {
       const broken = bad.get(i);
-      if (broken !== undefined) failed.push({ path: broken.path, reason: broken.reason });
-      else {
-        features.set(encoded.features.subarray(i * dim, (i + 1) * dim), rows.length * dim);
-        rows.push(from + i);
+      if (broken !== undefined) {
+        failed.push(broken);
+        continue;
       }
+      const row = encoded.features.subarray(i * dim, (i + 1) * dim);
+      checkFinite(row, entryName(entryAt(list, from + i)));
+      features.set(row, rows.length * dim);
+      rows.push(from + i);
     }
     onProgress?.({ what: "embedding", done: Math.min(n, from + batchSize), total: n, unit: "images" });
   }
   const kept = features.subarray(0, rows.length * dim);
   if (normalize) normalizeRows(kept, encoder.dim(pooling));
-  return { features: kept, dim, rows: Int32Array.from(rows), failed };
+  return { features: kept, dim, tokens, rows: Int32Array.from(rows), failed };
+}
+
+function entryAt(list: DataList, index: number): DataEntry {
+  return list.entries[index] ?? { path: "", bytes: 0, mtimeMs: 0 };
+}
+
+function checkFinite(row: Float32Array, name: string): void {
+  if (!row.every(Number.isFinite))
+    throw new FormatError(`Cannot embed "${name}": its features are not finite; the weights are damaged, or not of this architecture`, {
+      file: name,
+    });
 }

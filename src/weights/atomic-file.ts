@@ -19,14 +19,17 @@ const active = new Set<string>();
  */
 export async function writeFileAtomic(path: string, content: FileContent, options: { readonly sizeBytes?: number } = {}): Promise<void> {
   const pieces = typeof content === "string" ? [new TextEncoder().encode(content)] : content instanceof Uint8Array ? [content] : content;
-  const sizeBytes =
-    options.sizeBytes ?? (Array.isArray(pieces) ? pieces.reduce((n: number, p: Uint8Array) => n + p.byteLength, 0) : undefined);
+  const sizeBytes = options.sizeBytes ?? (Array.isArray(pieces) ? totalBytes(pieces) : undefined);
   if (sizeBytes !== undefined) await checkDiskSpace(path, sizeBytes);
   await aside(path, { sizeBytes }, async (partial) => {
     await writeSynced(partial, pieces);
     await rename(partial, path);
     await syncDir(dirname(path));
   });
+}
+
+function totalBytes(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((n, p) => n + p.byteLength, 0);
 }
 
 /**

@@ -40,8 +40,13 @@ export async function writeNpy(path: string, tensor: HostTensor | StreamedTensor
 
 /** Reads a `.npy` file of numbers in C order; float16 becomes float32. Throws FormatError. */
 export async function readNpy(path: string): Promise<HostTensor> {
-  const handle = await open(path, "r");
+  const handle = await open(path, "r").catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FormatError(`Cannot open "${path}": ${why}; check the path and its permissions`, { file: path, cause });
+  });
   try {
+    if (!(await handle.stat()).isFile())
+      throw new FormatError(`Cannot read "${path}": it is not a file; give the path of a .npy file`, { file: path });
     return decodeNpy(await handle.readFile(), path);
   } finally {
     await handle.close();

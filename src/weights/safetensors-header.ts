@@ -138,7 +138,11 @@ function parseEntry(name: string, raw: unknown, path: string): TensorEntry {
   const wantedBytes = sizeOf(shape) * STORED_BYTES[dtype];
   if (!Number.isSafeInteger(wantedBytes)) throw broken(path, 8, `${what} has the impossible shape [${shape.join(",")}]`);
   if (end - begin !== wantedBytes)
-    throw broken(path, 8, `${what} has ${end - begin} bytes at [${begin},${end}], ${code}[${shape.join(",")}] needs ${wantedBytes}`);
+    throw broken(
+      path,
+      8,
+      `${what} has ${end - begin} bytes at [${begin},${end}], ${CODES[dtype]}[${shape.join(",")}] needs ${wantedBytes}`,
+    );
   return { name, dtype, shape, begin, end };
 }
 

@@ -84,24 +84,31 @@ export function expectClose(
   if ("shape" in actual && "shape" in expected && actual.shape.join() !== expected.shape.join())
     throw new Error(`${what} has shape [${actual.shape.join()}], the reference [${expected.shape.join()}]`);
   if (a.length !== e.length) throw new Error(`${what} has ${a.length} values, the reference ${e.length}`);
-  let first = -1;
-  let worst = -1;
-  let count = 0;
-  let most = 0;
+  const { count, first, worst, most } = compareAll(a, e, { atol, rtol });
+  if (count === 0) return;
+  const show = (i: number): string => `[${i}] is ${Number(a[i])}, the reference has ${Number(e[i])}`;
+  throw new Error(
+    `${what}: ${count} of ${a.length} values are off (atol ${atol}, rtol ${rtol}); first ${show(first)}; worst ${show(worst)} (${most.toPrecision(3)} times the tolerance)`,
+  );
+}
+
+/** How many values are off, the first and the worst of them, and how many times the tolerance that is. */
+function compareAll(
+  a: ArrayLike<number | bigint>,
+  e: ArrayLike<number | bigint>,
+  { atol, rtol }: Tolerance,
+): { readonly count: number; readonly first: number; readonly worst: number; readonly most: number } {
+  let [count, first, worst, most] = [0, -1, -1, 0];
   for (let i = 0; i < a.length; i++) {
     const [x, y] = [Number(a[i]), Number(e[i])];
-    if (Object.is(x, y) || x === y || (Number.isNaN(x) && Number.isNaN(y))) continue;
+    if (x === y || Object.is(x, y)) continue;
     const over = Math.abs(x - y) / (atol + rtol * Math.abs(y));
     if (over <= 1) continue;
     count++;
     if (first < 0) first = i;
     if (worst < 0 || over > most) [worst, most] = [i, over];
   }
-  if (count === 0) return;
-  const show = (i: number): string => `[${i}] is ${Number(a[i])}, the reference has ${Number(e[i])}`;
-  throw new Error(
-    `${what}: ${count} of ${a.length} values are off (atol ${atol}, rtol ${rtol}); first ${show(first)}; worst ${show(worst)} (${most.toPrecision(3)} times the tolerance)`,
-  );
+  return { count, first, worst, most };
 }
 
 function numbers(x: ArrayLike<number> | HostTensor): ArrayLike<number | bigint> {

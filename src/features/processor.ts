@@ -1,0 +1,91 @@
+/** @file How a model wants its pictures: Hugging Face's `preprocessor_config.json`, or the policy of the run that trained it. */
+import { readFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { z } from "zod";
+import { FormatError } from "../core/index.ts";
+import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel, type Triple } from "../images/index.ts";
+
+/** From file to pixels to numbers. */
+export interface Preprocessing extends EvalCropConfig {
+  readonly mean: Triple;
+  readonly std: Triple;
+}
+
+/** How files become pixels (contracts 22). */
+export interface DecodeRules {
+  readonly decode: "python" | "managed";
+  readonly alpha: "drop" | "white" | "black";
+}
+
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+const px = z.int().min(1);
+type Sides = number | { readonly height: number; readonly width: number };
+const sides: z.ZodType<Sides> = z.union([px, z.object({ height: px, width: px })]);
+
+/** The part of a processor's file that is used. */
+export interface ProcessorFile {
+  readonly image_mean: Triple;
+  readonly image_std: Triple;
+  readonly do_normalize: boolean;
+  readonly resample: number;
+  readonly size?: Sides | { readonly shortest_edge: number } | undefined;
+  readonly do_center_crop: boolean;
+  readonly crop_size?: Sides | undefined;
+}
+
+export const processorSchema: z.ZodType<ProcessorFile> = z.object({
+  image_mean: triple.default([...IMAGENET_MEAN]),
+  image_std: triple.default([...IMAGENET_STD]),
+  do_normalize: z.boolean().default(true),
+  resample: z.int().min(0).max(5).default(2),
+  size: z.union([sides, z.object({ shortest_edge: px })]).optional(),
+  do_center_crop: z.boolean().default(false),
+  crop_size: sides.optional(),
+});
+
+/** Pillow's numbers. */
+const KERNELS: readonly Kernel[] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
+
+function squareSide(size: Sides, file: string): number {
+  if (typeof size === "number") return size;
+  if (size.height === size.width) return size.height;
+  throw new FormatError(`Cannot open model: "${file}" wants ${size.height}x${size.width} px; only squares are known`, { file });
+}
+
+/** What a processor does, `imageSizePx` being the network's own where the file names none. */
+export function toPreprocessing(
+  p: ProcessorFile,
+  { file, imageSizePx }: { readonly file: string; readonly imageSizePx: number },
+): Preprocessing {
+  const { size = imageSizePx, crop_size: crop, resample } = p;
+  const kernel = KERNELS[resample] ?? "bilinear";
+  const numbers = p.do_normalize ? { mean: p.image_mean, std: p.image_std } : { mean: [0, 0, 0] as const, std: [1, 1, 1] as const };
+  const cropOffset = "floor"; // as Hugging Face's processors
+  if (typeof size === "object" && "shortest_edge" in size) {
+    const side = p.do_center_crop && crop !== undefined ? squareSide(crop, file) : size.shortest_edge;
+    return { imageSizePx: side, resize: "short-side", cropRatio: Math.min(1, side / size.shortest_edge), cropOffset, kernel, ...numbers };
+  }
+  return { imageSizePx: squareSide(size, file), resize: "square", kernel, ...numbers };
+}
+
+/** The evaluation transform of DINO (§1.9), for weights that come without a processor: 256 px, centre 224 px, bicubic, in proportion. */
+export function dinoPreprocessing(imageSizePx: number): Preprocessing {
+  return { imageSizePx, resize: "short-side", cropRatio: 224 / 256, kernel: "bicubic", mean: IMAGENET_MEAN, std: IMAGENET_STD };
+}
+
+const runSchema = z.object({
+  config: z.object({ data: z.object({ decode: z.enum(["python", "managed"]), alpha: z.enum(["drop", "white", "black"]) }) }),
+});
+
+/** The rules of the run that weights in `<run>/exported/<name>` come from; foreign models are met as Pillow reads files. */
+export async function decodeRulesOf(dir: string): Promise<DecodeRules> {
+  const foreign: DecodeRules = { decode: "python", alpha: "drop" };
+  if (basename(dirname(dir)) !== "exported") return foreign;
+  const text = await readFile(join(dir, "..", "..", "config.json"), "utf8").catch(() => "null");
+  try {
+    const { decode, alpha } = runSchema.parse(JSON.parse(text)).config.data;
+    return { decode, alpha };
+  } catch {
+    return foreign; // an `exported` folder that is no run's
+  }
+}

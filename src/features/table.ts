@@ -1,0 +1,124 @@
+/** @file Feature tables: features of images with their paths and labels, in a file and its sidecar `FILE.json`. */
+import { open, readFile, rm, stat } from "node:fs/promises";
+import { z } from "zod";
+import { ConfigError, FormatError, PlatformError, sizeOf, type TypedArray } from "../core/index.ts";
+import { checkDiskSpace, openSafetensors, readNpy, toFloat32, writeFileAtomic, writeNpy, writeSafetensors } from "../weights/index.ts";
+import { decodeCsv, encodeCsv } from "./csv.ts";
+
+/** Row i shows `paths[i]`. */
+export interface FeatureTable {
+  readonly features: Float32Array;
+  /** `[n, d]`, or `[n, p, d]` for tokens. */
+  readonly shape: readonly number[];
+  /** Absent where a foreign table has none. */
+  readonly paths?: readonly string[] | undefined;
+  /** Absent without classes. */
+  readonly labels?: readonly string[] | undefined;
+}
+
+export const TABLE_SUFFIXES: readonly string[] = [".safetensors", ".npy", ".csv"];
+
+/** Whether a path names a feature table, by its suffix: `--data` of that name is no list of images. */
+export async function isFeatureTable(path: string): Promise<boolean> {
+  const suffix = TABLE_SUFFIXES.find((s) => path.endsWith(s));
+  if (suffix !== ".csv") return suffix !== undefined;
+  await using file = await open(path, "r").catch(() => undefined); // a manifest may be a .csv, too
+  const start = await file?.read(Buffer.alloc(64), 0, 64, 0);
+  return /^(\u00EF\u00BB\u00BF)?filenames,embedding_0[,\r\n]/.test(start?.buffer.toString("latin1") ?? "");
+}
+
+/** Throws ConfigError when the suffix names no format, or the format cannot hold the table. */
+export function checkTableName(out: string, { tokens }: { readonly tokens: boolean }): void {
+  if (!TABLE_SUFFIXES.some((suffix) => out.endsWith(suffix)))
+    throw new ConfigError(`Cannot write "${out}": its suffix names no table format; use ${TABLE_SUFFIXES.join(", ")}`, { keyPath: "out" });
+  if (tokens && out.endsWith(".csv"))
+    throw new ConfigError(`Cannot write "${out}": a line of .csv holds one vector, not one a token; use .safetensors or .npy`, {
+      keyPath: "out",
+    });
+}
+
+/**
+ * Writes a table and its sidecar. The table comes last and takes its place whole, so a table that is there has its sidecar; a kill leaves
+ * no table. Throws PlatformError when the disk is full.
+ */
+export async function writeFeatureTable(out: string, table: FeatureTable, about: object): Promise<void> {
+  const { features, shape, paths = [], labels } = table;
+  const sidecar = { formatVersion: 1, ...about, shape, paths, labels: labels ?? null };
+  await checkDiskSpace(out, features.byteLength);
+  await rm(out, { force: true });
+  await writeFileAtomic(`${out}.json`, `${JSON.stringify(sidecar)}\n`);
+  const tensor = { dtype: "f32", shape, data: features } as const;
+  if (out.endsWith(".csv")) await writeFileAtomic(out, encodeCsv(table));
+  else if (out.endsWith(".npy")) await writeNpy(out, tensor);
+  else await writeSafetensors(out, new Map([["features", tensor]]), { format: "pt" });
+}
+
+const sidecarSchema = z.object({ paths: z.array(z.string()), labels: z.array(z.string()).nullable() });
+type Sidecar = z.infer<typeof sidecarSchema>;
+
+async function readSidecar(path: string, rows: number): Promise<Sidecar | undefined> {
+  const file = `${path}.json`;
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const wrong = (state: string, cause?: unknown): FormatError =>
+    new FormatError(`Cannot use table "${path}": "${file}" ${state}; embed again`, { file, cause });
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw wrong("is not JSON", cause);
+  }
+  const side = sidecarSchema.safeParse(raw);
+  if (!side.success) throw wrong("has no lists of paths and labels", side.error);
+  const { paths, labels } = side.data;
+  if (paths.length !== rows || (labels !== null && labels.length !== rows))
+    throw wrong(`has ${paths.length} paths and ${labels?.length ?? 0} labels for ${rows} rows`);
+  return side.data;
+}
+
+interface Tensors {
+  readonly features: Float32Array;
+  readonly shape: readonly number[];
+  readonly labels?: readonly string[] | undefined;
+}
+
+async function readTensors(path: string): Promise<Tensors> {
+  if (path.endsWith(".npy")) {
+    const { shape, data } = toFloat32(await readNpy(path));
+    return { shape, features: floats(data) };
+  }
+  await using file = await openSafetensors(path);
+  if (!file.entries.has("features"))
+    throw new FormatError(`Cannot use table "${path}": it has no tensor "features"; make it by \`tricera embed\``, { file: path });
+  const { shape, data } = toFloat32(await file.read("features"));
+  const numbers = file.entries.has("labels") ? (await file.read("labels")).data : undefined;
+  return {
+    shape,
+    features: floats(data),
+    labels: numbers === undefined ? undefined : Array.from<number | bigint, string>(numbers, String),
+  };
+}
+
+function floats(data: TypedArray): Float32Array {
+  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>); // toFloat32 gives float32
+}
+
+/**
+ * Reads a table that `embed()` wrote, or a foreign one: tensor `features` (and, if any, whole numbers `labels`) in .safetensors, a plain
+ * .npy, a .csv of `filenames,embedding_0,…,labels`. Throws FormatError when rows, paths and labels do not agree, or anything is cut off.
+ */
+export async function readFeatureTable(path: string): Promise<FeatureTable> {
+  await stat(path).catch((cause: unknown) => {
+    throw new PlatformError(`Cannot read table "${path}": it is not there; check the path, or make it by \`tricera embed\``, { cause });
+  });
+  const table: FeatureTable = path.endsWith(".csv") ? decodeCsv(await readFile(path), path) : await readTensors(path);
+  const { shape, features } = table;
+  const [rows = 0] = shape;
+  if (shape.length < 2 || shape.length > 3 || features.length !== sizeOf(shape))
+    throw new FormatError(`Cannot use table "${path}": its features have shape [${shape.join(",")}], not [n,d] or [n,p,d]`, { file: path });
+  const side = await readSidecar(path, rows);
+  const labels = table.labels ?? side?.labels ?? undefined;
+  if (labels !== undefined && labels.length !== rows)
+    throw new FormatError(`Cannot use table "${path}": it has ${labels.length} labels for ${rows} rows; embed again`, { file: path });
+  return { features, shape, paths: table.paths ?? side?.paths, labels };
+}
