@@ -1,0 +1,44 @@
+/**
+ * @file Phone photos of clothes at 96 px: trains on all parts without labels, asks the training part about the test part.
+ *
+ *   node recipes/clothing.ts --data DIR [--steps 1200] [--out runs/clothing] [--resume]
+ *
+ * DIR holds {train,validation,test}/<class>/*.jpg.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { UserConfig } from "../src/train/index.ts";
+import { writeManifest } from "./lib/labelled.ts";
+import { runRecipe } from "./lib/run-recipe.ts";
+
+const ALL = 100_000;
+const { values } = parseArgs({
+  options: {
+    data: { type: "string" },
+    out: { type: "string", default: "runs/clothing" },
+    steps: { type: "string", default: "1200" },
+    resume: { type: "boolean", default: false },
+  },
+});
+if (values.data === undefined) throw new Error("Cannot run the recipe: --data is missing; give the folder that holds train/ and test/");
+const { data, out, resume } = values;
+
+const config: UserConfig = {
+  data: { path: join(data, "train") },
+  model: { arch: "vit", width: 128, depth: 4, heads: 4, patchSizePx: 8, imageSizePx: 96, posEmbedInit: "sincos" },
+  crops: { globalSizePx: 96, localSizePx: 48, localCount: 2 },
+  head: { prototypes: 512 },
+  train: { batchSize: 64, steps: Number(values.steps) },
+  knn: { everyEpochs: 2.5 },
+};
+
+await runRecipe({
+  name: "clothing",
+  title: "Clothing photos at 96 px, the training part asked about the test part",
+  config,
+  out,
+  resume,
+  bank: await writeManifest(".cache/clothing/bank.csv", { folder: join(data, "train"), perClass: ALL }),
+  test: await writeManifest(".cache/clothing/test.csv", { folder: join(data, "test"), perClass: ALL }),
+  sizePx: 96,
+});

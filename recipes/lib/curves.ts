@@ -1,0 +1,35 @@
+/** @file Curves of a recipe as files: points as JSON, a picture as SVG that stands alone. */
+import { join } from "node:path";
+import { readMetrics } from "../../src/train/index.ts";
+import { type ChartOptions, lineChart } from "../../src/views/index.ts";
+import { writeFileAtomic } from "../../src/weights/index.ts";
+
+export type Point = readonly [x: number, y: number];
+
+const COLOURS = { a: "#3465c0", b: "#c05a1c", c: "#2b8a52", d: "#8a4bb5" } as const;
+const STYLE = `<style>text{font:11px system-ui,sans-serif;fill:#555}path{fill:none;stroke-width:2}path.faint{stroke-width:1;opacity:.3}line{stroke:#ddd}line.base{stroke:#888}line.level{stroke:#888;stroke-dasharray:4 3}.stop{display:none}</style>`;
+
+/** k-NN top-1 along a run: minutes of training (k-NN not counted) or steps against shares of 1. */
+export async function knnCurve(runDir: string, x: "steps" | "minutes"): Promise<Point[]> {
+  let ms = 0;
+  return (await readMetrics(runDir)).flatMap((line): Point[] => {
+    if (typeof line["stepMs"] === "number") ms += line["stepMs"];
+    return typeof line["knnTop1"] === "number" ? [[x === "steps" ? line.step : Number((ms / 60_000).toFixed(3)), line["knnTop1"]]] : [];
+  });
+}
+
+/** Writes `NAME.json` and `NAME.svg` into `folder`. */
+export async function writeCurves(
+  folder: string,
+  name: string,
+  { chart, facts }: { readonly chart: ChartOptions; readonly facts: object },
+): Promise<void> {
+  const series = Object.fromEntries(chart.series.map((s) => [s.name, s.points]));
+  await writeFileAtomic(join(folder, `${name}.json`), `${JSON.stringify({ ...facts, series }, null, 1)}\n`);
+  const drawn = /<svg[\s\S]*<\/svg>/.exec(lineChart(chart))?.[0] ?? "";
+  const plain = Object.entries(COLOURS).reduce((svg, [key, value]) => svg.replaceAll(`var(--${key})`, value), drawn);
+  const alone = plain
+    .replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
+    .replace(/(<svg[^>]*>)/, `$1${STYLE}<rect width="100%" height="100%" fill="#fff"/>`);
+  await writeFileAtomic(join(folder, `${name}.svg`), `${alone}\n`);
+}
