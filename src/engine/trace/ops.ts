@@ -39,7 +39,7 @@ export function constantI32(builder: Builder, shape: Shape, data: Int32Array): T
 function pair(a: Operand, b: Operand): [Tensor, Tensor] {
   if (a instanceof Tensor) return [a, b instanceof Tensor ? b : scalar(a.builder, b, a.dtype)];
   if (b instanceof Tensor) return [scalar(b.builder, a, b.dtype), b];
-  throw new TypeError("Cannot combine two numbers: one operand must be a tensor");
+  throw new TypeError("Cannot combine two numbers: neither is a tensor; make one of them with scalar()");
 }
 
 type Plain = {

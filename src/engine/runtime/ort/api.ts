@@ -107,7 +107,7 @@ export class OrtApi {
     this.#calls[name].async(...args, (failed: unknown, status: unknown) => {
       try {
         if (failed !== null && failed !== undefined)
-          throw new OrtError(`Cannot ${verb}: koffi says "${String(failed)}"`, { cause: failed });
+          throw new OrtError(`Cannot ${verb}: the call did not reach ONNX Runtime`, { cause: failed });
         this.#check(verb, status);
       } catch (error) {
         done(error instanceof Error ? error : new OrtError(`Cannot ${verb}: ${String(error)}`));

@@ -21,6 +21,8 @@ export interface FindOptions {
   readonly platform?: string;
   readonly arch?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The module from which the npm package is looked up, as an URL or path. */
+  readonly from?: string;
 }
 
 /**
@@ -31,6 +33,7 @@ export function findOnnxRuntime({
   platform = process.platform,
   arch = process.arch,
   env = process.env,
+  from = import.meta.url,
 }: FindOptions = {}): OnnxRuntimeLibrary {
   const custom = env["TRICERA_ORT_LIBRARY"];
   if (custom !== undefined && custom !== "") {
@@ -39,18 +42,19 @@ export function findOnnxRuntime({
       `Cannot find ONNX Runtime: TRICERA_ORT_LIBRARY names "${custom}", which does not exist; set it to the library file or unset it`,
     );
   }
-  const manifest = packageManifest();
-  const path = libraryIn(join(dirname(manifest), "bin"), platform, arch);
+  const manifest = packageManifest(from);
+  const bin = join(dirname(manifest), "bin");
+  const path = pickLibrary(existsSync(bin) ? readdirSync(bin, { recursive: true, encoding: "utf8" }) : [], platform, arch);
   if (path === undefined)
     throw new PlatformError(
       `Cannot find ONNX Runtime: onnxruntime-node has no library for ${platform}-${arch}; build ONNX Runtime and set TRICERA_ORT_LIBRARY to its shared library`,
     );
-  return { path, packageVersion: versionOf(manifest) };
+  return { path: join(bin, path), packageVersion: versionOf(manifest) };
 }
 
-function packageManifest(): string {
+function packageManifest(from: string): string {
   try {
-    return createRequire(import.meta.url).resolve("onnxruntime-node/package.json");
+    return createRequire(from).resolve("onnxruntime-node/package.json");
   } catch (cause) {
     throw new PlatformError(
       "Cannot find ONNX Runtime: the npm package onnxruntime-node is not installed; run `npm install onnxruntime-node`, or set TRICERA_ORT_LIBRARY to its shared library",
@@ -59,16 +63,13 @@ function packageManifest(): string {
   }
 }
 
-/** `bin/napi-v6/<platform>/<arch>/<file>`; the napi folder changes its number between versions. */
-function libraryIn(bin: string, platform: string, arch: string): string | undefined {
+/** Of the files below the package's `bin`, that at `napi-v6/<platform>/<arch>/`; the napi folder changes its number between versions. */
+export function pickLibrary(files: readonly string[], platform: string, arch: string): string | undefined {
   const pattern = FILE_NAMES[platform];
-  if (pattern === undefined || !existsSync(bin)) return undefined;
-  for (const napi of readdirSync(bin)) {
-    const folder = join(bin, napi, platform, arch);
-    const file = existsSync(folder) ? readdirSync(folder).find((name) => pattern.test(name)) : undefined;
-    if (file !== undefined) return join(folder, file);
-  }
-  return undefined;
+  return files.toSorted().find((file) => {
+    const [, os, cpu, name = "", ...deeper] = file.split(/[\\/]/);
+    return os === platform && cpu === arch && deeper.length === 0 && pattern?.test(name) === true;
+  });
 }
 
 function versionOf(manifest: string): string {
