@@ -1,12 +1,12 @@
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
 import { encodePng, loadImage } from "../images/node/index.ts";
-import { writeFileAtomic } from "../weights/index.ts";
+import { readSafetensors, writeFileAtomic, writeSafetensors } from "../weights/index.ts";
 import { readConfig } from "./loop/prepare.ts";
-import { checkpointDir, readMetrics } from "./run/index.ts";
+import { checkpointDir, readCheckpointState, readMetrics, writeCheckpoint } from "./run/index.ts";
 import { train, type TrainOptions } from "./train.ts";
 
 let dir = "";
@@ -183,5 +183,32 @@ describe("train", () => {
     };
     await train({ config: config(3), out, onProgress });
     expect(String(await second)).toMatch(/another process|is running|lock/);
+  });
+
+  test("refuses a checkpoint whose tensors are missing, extra or of another shape, each by name", async () => {
+    const out = join(dir, "misfit");
+    await trainUntil(2, { config: config(4), out });
+    const at = checkpointDir(out, 2);
+    const { tensors } = await readSafetensors(join(at, "student.safetensors"));
+    const changed = new Map(tensors);
+    changed.delete("backbone.norm.bias");
+    changed.set("backbone.norm.extra", { dtype: "f32", shape: [1], data: new Float32Array(1) });
+    changed.set("backbone.cls_token", { dtype: "f32", shape: [16], data: new Float32Array(16) });
+    await writeCheckpoint(out, { ...(await readCheckpointState(at)), step: 2 }, async (into) => {
+      await writeSafetensors(join(into, "student.safetensors"), changed);
+      for (const name of ["teacher", "optimizer", "method"])
+        await copyFile(join(at, `${name}.safetensors`), join(into, `${name}.safetensors`));
+    });
+    const refusal =
+      /1 missing \(backbone\.norm\.bias\); 1 extra \(backbone\.norm\.extra; .*\); 1 of another shape \(backbone\.cls_token is \[16\] and should be \[1, 1, 16\]\)/;
+    await expect(train({ out, resume: true })).rejects.toThrow(refusal);
+  });
+
+  test("says what accumulation cannot make the same as one batch", async () => {
+    const notes: string[] = [];
+    const accumulated = { ...config(1, { batchSize: 4, accumulate: 2 }), head: { ...config(1).head, batchNorm: true } };
+    await train({ config: accumulated, out: join(dir, "accumulated"), onNotice: (line) => notes.push(line) });
+    expect(notes.join("\n")).toMatch(/KoLeo looks for neighbours inside each micro-batch of 4 images, not over the 8 of a step/);
+    expect(notes.join("\n")).toMatch(/batch norm takes its statistics inside each micro-batch/);
   });
 });

@@ -1,7 +1,7 @@
 /** @file The training loop: steps until the end or a stop, what is written after each, and what is left behind. */
 import { Loader } from "../../data/index.ts";
 import type { FailedImage } from "../../images/node/index.ts";
-import type { ResolvedConfig } from "../config/index.ts";
+import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
 import { MetricsLog, type MetricsLine, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
 import { dinoConfigOf, scheduleScalars } from "./dino-config.ts";
@@ -60,6 +60,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
       skipBroken: run.options.skipBroken ?? true,
       onFailed,
     });
+  for (const line of accumulationNotes(config)) run.note(line);
   const { resolved, totalSteps } = await settleLength(run, session, openLoader(0));
   const loader = openLoader(totalSteps, ({ reason }) => run.note(`Left out: ${reason}`));
   using metrics = MetricsLog.open(run.dir, { step: session.startStep });
@@ -77,6 +78,16 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
     await loader.drain();
   }
   return await finish(bench, at, started);
+}
+
+/** What accumulation cannot make the same as one large batch (contracts 8). */
+function accumulationNotes({ train, objective, head }: TrainConfig): readonly string[] {
+  if (train.accumulate === 1) return [];
+  const where = `inside each micro-batch of ${train.batchSize} images, not over the ${train.batchSize * train.accumulate} of a step`;
+  return [
+    ...(objective.koleoWeight > 0 ? [`KoLeo looks for neighbours ${where}`] : []),
+    ...(head.batchNorm ? [`The head's batch norm takes its statistics ${where}`] : []),
+  ];
 }
 
 async function loop(bench: Bench, at: Standing): Promise<void> {
