@@ -7,7 +7,6 @@
  *
  * The optimizer then moves the student and the teacher follows it by an exponential moving average.
  */
-import type { Rng } from "../core/index.ts";
 import { gradients } from "../engine/grad/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
 import {
@@ -32,7 +31,6 @@ import {
   type DinoHeadConfig,
   dinoHeadSpecs,
   dinoHeadState,
-  type DropPath,
   type Params,
   type ParamSpec,
   prefixed,
@@ -42,6 +40,8 @@ import {
   vitSpecs,
 } from "../nn/index.ts";
 import { centeredTargets, dinoLoss, koleoPerCrop, nextCenter, sinkhornTargets } from "../objectives/index.ts";
+import { type CropGroup, cropGroups, TEACHER_CROPS } from "./crop-groups.ts";
+import { dropPathInputs } from "./drop-path.ts";
 
 export interface DinoConfig {
   readonly vit: ViTConfig;
@@ -65,32 +65,6 @@ export interface DinoConfig {
   readonly microBatchSize: number;
   /** KoLeo looks for neighbours inside groups of this many images; the micro-batch by default. */
   readonly groupSize?: number;
-}
-
-const TEACHER_CROPS = 2;
-
-/** One resolution of the student's crops. */
-interface CropGroup {
-  readonly name: "globals" | "locals";
-  readonly count: number;
-  readonly sizePx: number;
-  readonly isGlobal: boolean;
-}
-
-function cropGroups({ crops }: DinoConfig): CropGroup[] {
-  const globals: CropGroup = {
-    name: "globals",
-    count: TEACHER_CROPS,
-    sizePx: crops.globalSizePx,
-    isGlobal: true,
-  };
-  const locals: CropGroup = {
-    name: "locals",
-    count: crops.localCount,
-    sizePx: crops.localSizePx,
-    isGlobal: false,
-  };
-  return crops.localCount > 0 ? [globals, locals] : [globals];
 }
 
 /** Parameters of the student, and of the teacher, by name. */
@@ -168,39 +142,6 @@ export function traceTargets(config: DinoConfig): Graph {
 /** Mean over rows of −Σ p ln p. */
 function entropy(p: Tensor): Tensor {
   return neg(reduceMean(reduceSum(mul(p, log(add(p, 1e-30))), [1]), [0]));
-}
-
-/** Keep factors of stochastic depth for one group: an input per block and branch, so that blocks stay equal. */
-function dropPathInputs(builder: Builder, config: DinoConfig, group: CropGroup): { readonly dropPath?: DropPath } {
-  if (config.dropPath === 0) return {};
-  const shape = [group.count * config.microBatchSize, 1, 1];
-  return {
-    dropPath: (block, branch) => (block === 0 ? undefined : builder.input(dropPathName(group.name, block, branch), shape)),
-  };
-}
-
-function dropPathName(group: string, block: number, branch: string): string {
-  return `drop.${group}.${block}.${branch}`;
-}
-
-/** Fills the keep factors of a micro-batch: 0 with the block's rate, else 1/(1 − rate); drawn for the whole batch, then sliced. */
-export function drawDropPath(
-  config: DinoConfig,
-  inputs: ReadonlyMap<string, Float32Array>,
-  { rng, step, offset = 0 }: { readonly rng: Rng; readonly step: number; readonly offset?: number },
-): void {
-  const { batchSize, microBatchSize, vit } = config;
-  for (const group of cropGroups(config))
-    for (let block = 1; block < vit.depth; block++)
-      for (const branch of ["attn", "mlp"]) {
-        const out = inputs.get(dropPathName(group.name, block, branch));
-        if (out === undefined) continue;
-        const rate = (config.dropPath * block) / Math.max(1, vit.depth - 1);
-        const draws = rng.split(`droppath/${step}/${group.name}.${block}/${branch}`);
-        const keep = Float32Array.from({ length: group.count * batchSize }, () => (draws.bernoulli(rate) ? 0 : 1 / (1 - rate)));
-        for (let v = 0; v < group.count; v++)
-          out.set(keep.subarray(v * batchSize + offset, v * batchSize + offset + microBatchSize), v * microBatchSize);
-      }
 }
 
 export interface StudentOptions {

@@ -1,0 +1,30 @@
+/** @file Crops grouped by resolution: each group runs forward and backward before the next one starts (contracts 3). */
+import type { DinoConfig } from "./dino.ts";
+
+/** The teacher sees the two global crops. */
+export const TEACHER_CROPS = 2;
+
+/** One resolution of the student's crops. */
+export interface CropGroup {
+  readonly name: "globals" | "locals";
+  readonly count: number;
+  readonly sizePx: number;
+  readonly isGlobal: boolean;
+}
+
+/** The groups of a student's step, in the order in which they run. */
+export function cropGroups({ crops }: Pick<DinoConfig, "crops">): CropGroup[] {
+  const globals: CropGroup = {
+    name: "globals",
+    count: TEACHER_CROPS,
+    sizePx: crops.globalSizePx,
+    isGlobal: true,
+  };
+  const locals: CropGroup = {
+    name: "locals",
+    count: crops.localCount,
+    sizePx: crops.localSizePx,
+    isGlobal: false,
+  };
+  return crops.localCount > 0 ? [globals, locals] : [globals];
+}
