@@ -14,7 +14,8 @@ export async function creditOf(root: string, vendor: string): Promise<Credit> {
   // npm's file, pinned by the lock file; its form is Iconify's
   const info = JSON.parse(await readFile(join(root, "node_modules", "@iconify-json", vendor, "info.json"), "utf8")) as IconSetInfo;
   const { title, spdx, url } = info.license;
-  const licence = spdx === undefined || spdx === title ? title : `${title} (${spdx})`;
+  const isSame = spdx === undefined || spdx.replaceAll("-", " ") === title.replaceAll("-", " ");
+  const licence = isSame ? title : `${title} (${spdx})`;
   return { name: info.name, author: info.author.name, licence, ...(url === undefined ? {} : { url }) };
 }
 

@@ -71,7 +71,7 @@ function recallSection({ heldOut, evaluations, chance }: Findings): ReportSectio
       })),
     ],
   };
-  const text = `Found at first try among ${heldOut.drawings.length.toLocaleString("en-US")} drawings of things that no training picture shows, by nearest neighbour. The untrained network is the run's own start. Left: a crop of a drawing, with other colours, blurred or mirrored, must find another crop of the same drawing. Right: a whole drawing must find the same thing among the drawings of the other four vendors.`;
+  const text = `Found at first try among ${heldOut.drawings.length.toLocaleString("en-US")} drawings of things that no training picture shows, by nearest neighbour. The untrained network is the run's own start. Left: a crop of a drawing, with other colours and perhaps mirrored, must find another crop of the same drawing. Right: a whole drawing must find the same thing among the drawings of the other four vendors.`;
   return { title: "Things never seen", text, blocks: [bars] };
 }
 
@@ -92,7 +92,7 @@ async function cropSection(findings: Findings): Promise<ReportSection> {
   };
   return {
     title: "The same drawing again",
-    text: "One row a drawing, drawn by lot: the crop that asks, the crop it should find, and what each representation takes for it.",
+    text: "One row a drawing, picked by lot: the crop that asks, the crop it should find, and what each representation takes for it.",
     blocks: [
       {
         kind: "pictures",
@@ -121,8 +121,8 @@ async function neighbourSection(findings: Findings): Promise<ReportSection> {
     return { label: own === undefined ? "" : nameOf(own, credits), cells: [await whole(own, findings), ...(await Promise.all(found))] };
   };
   return {
-    title: "The same thing by another hand",
-    text: "The nearest drawings by other vendors, nearest first; ✓ the same thing. Drawn by lot among things that at least two other vendors drew.",
+    title: "The same thing by others",
+    text: "The nearest drawings by other vendors, nearest first; ✓ the same thing. Picked by lot among things that at least two other vendors drew.",
     blocks: [
       {
         kind: "pictures",

@@ -29,7 +29,9 @@ export interface ChartOptions {
   readonly xName?: string;
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 220, 52, 12, 24, 34];
+const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM] = [350, 200, 44, 10, 34];
+/** The readout: two series a line, right of the place. */
+const [LINE_PX, PLACE_PX, SERIES_PX] = [14, 76, 110];
 /** Above this many points a series is drawn faint, with its averages strong on top. */
 const NOISY_POINTS = 120;
 const MAX_POINTS = 400;
@@ -47,6 +49,8 @@ interface Frame {
   readonly spanX: readonly [number, number];
   readonly spanY: readonly [number, number];
   readonly label: (value: number) => string;
+  /** Upper edge of the plot. */
+  readonly top: number;
 }
 
 const styleOf = (i: number): string => `stroke="${COLOURS[i % 4] ?? ""}"${i % 4 === 0 ? "" : ` stroke-dasharray="${DASHES[i % 4] ?? ""}"`}`;
@@ -54,13 +58,16 @@ const styleOf = (i: number): string => `stroke="${COLOURS[i % 4] ?? ""}"${i % 4 
 function frameOf({ series, levels = [], fromZero = false, format = "number" }: ChartOptions): Frame | undefined {
   const points = series.flatMap((s) => s.points).filter(isFinitePoint);
   if (points.length === 0) return undefined;
+  const top = 10 + LINE_PX * Math.ceil(series.length / 2);
   const spanX = spanOf(points.map(([x]) => x));
-  const spanY = spanOf([...points.map(([, y]) => y), ...levels.map((l) => l.y), ...(fromZero ? [0] : [])]);
+  const [low, high] = spanOf([...points.map(([, y]) => y), ...levels.map((l) => l.y), ...(fromZero ? [0] : [])]);
+  const spanY = [low, levels.length > 0 ? high + 0.1 * (high - low) : high] as const; // room for a level's name;
   const scale = (value: number, [low, high]: readonly [number, number], [from, to]: readonly [number, number]): string =>
     (from + ((value - low) / (high - low)) * (to - from)).toFixed(1);
   return {
     x: (value) => scale(value, spanX, [LEFT, WIDTH - RIGHT]),
-    y: (value) => scale(value, spanY, [HEIGHT - BOTTOM, TOP]),
+    y: (value) => scale(value, spanY, [HEIGHT - BOTTOM, top]),
+    top,
     spanX,
     spanY,
     label: format === "percent" ? percent : (value) => shortNumber(value),
@@ -103,19 +110,20 @@ function axes({ x, y, spanX, spanY, label }: Frame, { xName = "step", format }: 
   return `${rules.join("")}${base}${marks.join("")}<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 3}" text-anchor="middle">${escapeHtml(xName)}</text>`;
 }
 
-function levelLine({ y: value, name }: Level, { y }: Frame): string {
-  const above = Number(y(value)) > TOP + 14;
+function levelLine({ y: value, name }: Level, { y, top }: Frame): string {
+  const above = Number(y(value)) > top + 10;
   return `<line class="level" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(value)}" y2="${y(value)}"/><text x="${WIDTH - RIGHT - 2}" y="${y(value)}" dy="${above ? -4 : 12}" text-anchor="end">${escapeHtml(name)}</text>`;
 }
 
-/** The line above the plot: the place, then every series in its colour with its value there. */
+/** Above the plot: the place, then every series in its colour with its value there. */
 function readout(place: string, series: readonly Series[], values: readonly (number | undefined)[], { label }: Frame): string {
   const parts = series.map((s, i) => {
     const value = values[i];
     const name = series.length > 1 ? `${KEYS[i % 4] ?? ""} ${escapeHtml(s.name)} ` : "";
-    return `<tspan dx="10" style="fill:${COLOURS[i % 4] ?? ""}">${name}<tspan class="value">${value === undefined ? "–" : label(value)}</tspan></tspan>`;
+    const [x, y] = [LEFT + PLACE_PX + (i % 2) * SERIES_PX, 12 + LINE_PX * Math.floor(i / 2)];
+    return `<tspan x="${x}" y="${y}" style="fill:${COLOURS[i % 4] ?? ""}">${name}<tspan class="value">${value === undefined ? "–" : label(value)}</tspan></tspan>`;
   });
-  return `<text x="${LEFT}" y="13">${escapeHtml(place)}${parts.join("")}</text>`;
+  return `<text x="${LEFT}" y="12">${escapeHtml(place)}${parts.join("")}</text>`;
 }
 
 const valueAt = ({ points }: Series, x: number): number | undefined => points.findLast((p) => p[0] === x && isFinitePoint(p))?.[1];
@@ -134,7 +142,7 @@ function hoverStops({ series, xName = "step" }: ChartOptions, frame: Frame): str
       const dots = values.flatMap((v, s) =>
         v === undefined ? [] : [`<circle cx="${here}" cy="${frame.y(v)}" r="3.5" fill="${COLOURS[s % 4] ?? ""}"/>`],
       );
-      return `<g class="stop"><rect x="${left.toFixed(1)}" y="${TOP}" width="${Math.max(1, right - left).toFixed(1)}" height="${HEIGHT - TOP - BOTTOM}"/><g><line x1="${here}" x2="${here}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>${dots.join("")}${readout(`${xName} ${shortNumber(at)}`, series, values, frame)}</g></g>`;
+      return `<g class="stop"><rect x="${left.toFixed(1)}" y="${frame.top}" width="${Math.max(1, right - left).toFixed(1)}" height="${HEIGHT - frame.top - BOTTOM}"/><g><line x1="${here}" x2="${here}" y1="${frame.top}" y2="${HEIGHT - BOTTOM}"/>${dots.join("")}${readout(`${xName} ${shortNumber(at)}`, series, values, frame)}</g></g>`;
     })
     .join("");
 }

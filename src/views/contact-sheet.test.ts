@@ -28,7 +28,7 @@ test("contactSheet() enlarges small crops by whole factors and stacks locals tha
 
 test("contactSheet() keeps the ratio of the image, centred", () => {
   const wide = { width: 8, height: 2, data: new Uint8Array(48).fill(10) };
-  const sheet = contactSheet([{ image: wide, globals: [flat(4, 20)], locals: [] }], { gapPx: 0, cellPx: 4 });
+  const sheet = contactSheet([{ image: wide, globals: [flat(4, 20)], locals: [] }], { gapPx: 0, cellPx: 4, background: [255, 255, 255] });
   expect([0, 1, 2, 3].map((y) => at(sheet, 0, y))).toEqual([255, 10, 255, 255]);
 });
 

@@ -58,7 +58,7 @@ function layRow(
 
 /** Lays out rows of: the image, its global crops, its local crops. Local crops keep their size relative to the global ones. */
 export function contactSheet(rows: readonly ContactRow[], options: ContactSheetOptions = {}): RgbImage {
-  const { gapPx = 3, background = [255, 255, 255], cellPx: wantedPx = 128 } = options;
+  const { gapPx = 3, background = [232, 234, 238], cellPx: wantedPx = 128 } = options;
   const cropPx = Math.max(1, ...rows.flatMap((r) => [...r.globals, ...r.locals].map((c) => Math.max(c.width, c.height))));
   const zoom = Math.max(1, Math.ceil(wantedPx / cropPx));
   const cellPx = cropPx * zoom;

@@ -102,7 +102,7 @@ function pictures({ columns, groups, rows, sizePx = 112, pixelated = false }: Pi
     const name = hasLabels ? `<th scope="row">${escapeHtml(label ?? "")}</th>` : "";
     return `<tr>${name}${cells.map((p, c) => `<td${begin(c)}>${p === undefined ? "" : picture(p, { sizePx })}</td>`).join("")}</tr>`;
   });
-  return `<div class="scroll"><table class="pics${pixelated ? " pixels" : ""}"><thead>${over === undefined ? "" : `<tr>${corner}${over.join("")}</tr>`}${head}</thead><tbody>${body.join("")}</tbody></table></div>`;
+  return `<div class="scroll"><table class="pics${pixelated ? " pixels" : ""}" style="--side:${sizePx}px"><thead>${over === undefined ? "" : `<tr>${corner}${over.join("")}</tr>`}${head}</thead><tbody>${body.join("")}</tbody></table></div>`;
 }
 
 function bars({ columns, rows }: BarsBlock): string {

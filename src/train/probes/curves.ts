@@ -20,11 +20,11 @@ function learning(draw: Draw, uniform: number): readonly ChartOptions[] {
   return [
     draw(
       "Loss",
-      { loss: "total", "loss.globals": "global crops", "loss.locals": "local crops", "loss.koleo": "KoLeo" },
+      { loss: "total", "loss.globals": "globals", "loss.locals": "locals", "loss.koleo": "KoLeo" },
       {
         unit: "nats",
         text: "Falls slowly and may rise while the teacher sharpens: read it together with KL.",
-        levels: [{ y: uniform, name: "ln K: says nothing" }],
+        levels: [{ y: uniform, name: "ln K: uniform" }],
       },
     ),
     draw("KL of student to teacher", { kl: "KL" }, { unit: "nats", text: "What the student has left to learn of the teacher." }),
