@@ -63,8 +63,8 @@ describe("the packed package", () => {
     const { code, stdout, stderr } = await run("npm", ["pack", "--json"], clone());
     expect(code, stderr).toBe(0);
     expect(stderr).not.toContain("Unknown");
-    const said: readonly Packed[] = Object.values(JSON.parse(stdout.slice(stdout.search(/^[[{]/m))));
-    packed = said[0] ?? packed;
+    const said: Readonly<Record<string, Packed>> = JSON.parse(stdout.slice(stdout.search(/^[[{]/m)));
+    packed = Object.values(said)[0] ?? packed;
     const names = packed.files.map((file) => file.path);
     expect(names).toEqual(
       expect.arrayContaining(["package.json", "bin/tricera.js", "LICENSE", "README.md", "CHANGELOG.md", "docs/tour.md"]),
