@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { PlatformError } from "../core/index.ts";
 import {
+  checkComputing,
   checkKoffi,
   checkMachine,
   checkMemory,
@@ -14,7 +15,16 @@ import {
 
 test("checkMachine() finds here what training needs", async () => {
   const checks = await checkMachine();
-  expect(checks.map(({ name }) => name)).toEqual(["Node", "Platform", "CPU", "Memory", "Images", "Native calls", "ONNX Runtime"]);
+  expect(checks.map(({ name }) => name)).toEqual([
+    "Node",
+    "Platform",
+    "CPU",
+    "Memory",
+    "Images",
+    "Native calls",
+    "ONNX Runtime",
+    "Computing",
+  ]);
   expect(checks.filter(({ status }) => status === "failed")).toEqual([]);
   expect(formatChecks(checks)).toMatch(/JPEG, PNG, WebP, GIF, AVIF, TIFF, SVG/);
 });
@@ -30,20 +40,29 @@ test("doctor's checks say what to install where something is missing", async () 
   });
   expect(await checkKoffi("koffi-that-is-not-there")).toMatchObject({
     status: "failed",
-    todo: expect.stringContaining("npm install koffi"),
+    todo: expect.stringContaining("npm install --include=optional koffi"),
   });
   const missing = (): Promise<never> =>
     Promise.reject(new PlatformError("Cannot find ONNX Runtime: the npm package onnxruntime-node is not installed; install it"));
-  expect(await checkOnnxRuntime(missing)).toMatchObject({
+  expect(await checkOnnxRuntime(missing, "linux-x64")).toMatchObject({
     status: "failed",
     todo: expect.stringContaining("ONNXRUNTIME_NODE_INSTALL=skip"),
   });
   const foreign = (): Promise<never> =>
     Promise.reject(new PlatformError("Cannot find ONNX Runtime: onnxruntime-node has no library for linux-riscv64; build it"));
-  expect(await checkOnnxRuntime(foreign)).toMatchObject({
+  expect(await checkOnnxRuntime(foreign, "linux-riscv64")).toMatchObject({
     status: "failed",
     todo: expect.stringContaining("TRICERA_ORT_LIBRARY"),
   });
+});
+
+test("checkComputing() tells a wrong product and a library that does not load", async () => {
+  expect(await checkComputing(() => Promise.resolve(0.5))).toMatchObject({
+    status: "failed",
+    found: expect.stringContaining("off by 0.5"),
+  });
+  const foreign = (): Promise<never> => Promise.reject(new Error("cannot open shared object file"));
+  expect(await checkComputing(foreign)).toMatchObject({ status: "failed", todo: expect.stringContaining("glibc") });
 });
 
 test("checkPlatform() and checkMemory() warn of what is untested or small", () => {

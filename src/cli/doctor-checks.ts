@@ -1,6 +1,7 @@
 /** @file What `tricera doctor` looks at: one check a function, each with what was found and what to do. */
 import { readFile } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { PlatformError } from "../core/index.ts";
 
 export interface Check {
   readonly name: string;
@@ -80,8 +81,8 @@ export function checkMemory(total: number = totalmem(), free: number = freemem()
 
 /** Loads a package by a name that is not known to the compiler, since it may be missing. */
 async function load(specifier: string): Promise<Readonly<Record<string, unknown>>> {
-  const loaded: Readonly<Record<string, unknown>> = await import(specifier);
-  return loaded;
+  const loaded: unknown = await import(specifier);
+  return loaded as Readonly<Record<string, unknown>>; // as: a module is a table of its exports
 }
 
 function inputOf(format: unknown): boolean {
@@ -127,33 +128,35 @@ export async function checkKoffi(specifier = "koffi"): Promise<Check> {
       name: "Native calls",
       status: "failed",
       found: `koffi does not load (${messageOf(error)})`,
-      todo: `koffi has no build for ${process.platform}-${process.arch}, or its files are missing: npm install koffi`,
+      todo: `koffi has no build for ${process.platform}-${process.arch}, or its files are missing (they are optional packages of npm): npm install --include=optional koffi`,
     };
   }
 }
 
-const SKIPPED_INSTALL =
-  "its post-install step downloads from outside the npm registry and undoes the installation where it cannot; nothing of it is needed on a CPU: " +
-  "ONNXRUNTIME_NODE_INSTALL=skip npm install, then run doctor again";
+/** Where onnxruntime-node 1.30 brings the library for. */
+const SHIPPED = new Set(["linux-x64", "linux-arm64", "darwin-arm64", "win32-x64", "win32-arm64"]);
+const INSTALL_AGAIN =
+  "the package is missing or not whole: its post-install step downloads GPU libraries from outside the npm registry, and npm takes the package " +
+  "back where that fails; nothing of it is needed on a CPU, so skip it: ONNXRUNTIME_NODE_INSTALL=skip npm install";
+const NO_BUILD = "build ONNX Runtime, or get its shared library elsewhere, and set TRICERA_ORT_LIBRARY to the file";
+
+/** What to do about an ONNX Runtime that is not found, by what is known of the platform. */
+function runtimeTodo(error: unknown, platform: string): string {
+  if (!(error instanceof PlatformError)) return "it is looked for through koffi: mend Native calls first";
+  if (error.message.includes("TRICERA_ORT_LIBRARY names")) return "set TRICERA_ORT_LIBRARY to a file that exists, or unset it";
+  return SHIPPED.has(platform) ? INSTALL_AGAIN : NO_BUILD;
+}
 
 export async function checkOnnxRuntime(
   find: () => Promise<{ readonly path: string; readonly packageVersion: string }> = findRuntime,
+  platform = `${process.platform}-${process.arch}`,
 ): Promise<Check> {
+  const name = "ONNX Runtime";
   try {
     const { path, packageVersion } = await find();
-    return {
-      name: "ONNX Runtime",
-      status: "ok",
-      found: `${packageVersion}, ${path} (its post-install step is not needed)`,
-    };
+    return { name, status: "ok", found: `${packageVersion}, ${path} (its post-install step is not needed)` };
   } catch (error) {
-    const text = messageOf(error);
-    return {
-      name: "ONNX Runtime",
-      status: "failed",
-      found: text,
-      todo: text.includes("not installed") ? SKIPPED_INSTALL : "set TRICERA_ORT_LIBRARY to the library file",
-    };
+    return { name, status: "failed", found: messageOf(error), todo: runtimeTodo(error, platform) };
   }
 }
 
@@ -162,9 +165,48 @@ async function findRuntime(): Promise<{ readonly path: string; readonly packageV
   return findOnnxRuntime();
 }
 
+/** A matrix product on the CPU device: the library loads and computes. */
+export async function checkComputing(multiply: () => Promise<number> = multiplyOnCpu): Promise<Check> {
+  const name = "Computing";
+  try {
+    const error = await multiply();
+    if (error < 1e-4) return { name, status: "ok", found: "a matrix product on the CPU is right" };
+    return { name, status: "failed", found: `a matrix product on the CPU is off by ${error}`, todo: "report this machine's processor" };
+  } catch (error) {
+    const todo =
+      "mend what failed above; where all else is fine, the library does not suit this system (ONNX Runtime needs glibc on Linux)";
+    return { name, status: "failed", found: messageOf(error), todo };
+  }
+}
+
+/** The largest error of x xᵀ against plain loops, x a 16 × 16 matrix. */
+async function multiplyOnCpu(): Promise<number> {
+  const { openCpu } = await import("../engine/runtime/index.ts");
+  const { Builder, dot } = await import("../engine/trace/index.ts");
+  const n = 16;
+  const builder = new Builder();
+  const x = builder.input("x", [n, n]);
+  builder.output("y", dot(x, x, { transB: true }));
+  using device = openCpu({ threads: 1 });
+  using program = device.compile(builder.graph());
+  const [a, y] = [program.inputs.get("x"), program.outputs.get("y")];
+  if (!(a instanceof Float32Array) || !(y instanceof Float32Array)) return Infinity;
+  for (let i = 0; i < n * n; i++) a[i] = Math.sin(i);
+  await program.run();
+  let most = 0;
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let k = 0; k < n; k++) sum += (a[i * n + k] ?? NaN) * (a[j * n + k] ?? NaN);
+      most = Math.max(most, Math.abs(sum - (y[i * n + j] ?? NaN)));
+    }
+  return most;
+}
+
 /** Every check of this machine. */
 export async function checkMachine(): Promise<readonly Check[]> {
-  return [checkNode(), checkPlatform(), await checkCpu(), checkMemory(), await checkSharp(), await checkKoffi(), await checkOnnxRuntime()];
+  const native = [await checkSharp(), await checkKoffi(), await checkOnnxRuntime(), await checkComputing()];
+  return [checkNode(), checkPlatform(), await checkCpu(), checkMemory(), ...native];
 }
 
 const SIGNS = { ok: "ok     ", warning: "warning", failed: "FAILED " } as const;

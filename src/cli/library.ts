@@ -1,5 +1,6 @@
 /** @file How a command reaches the library: rooms are loaded when a command needs them, so that `--help` and `doctor` work without native parts. */
-import { ConfigError, InternalError, type JobOptions } from "../core/index.ts";
+import { ConfigError, InternalError, type JobOptions, PlatformError } from "../core/index.ts";
+import type * as TrainRoom from "../train/index.ts";
 import type { CommandContext } from "./command.ts";
 import { ProgressLine } from "./progress-line.ts";
 
@@ -15,11 +16,26 @@ type Job = (options: object) => Promise<unknown>;
 
 /** Loads one function of the library. */
 async function loadJob(name: LibraryFunction): Promise<Job> {
-  const room: Readonly<Record<string, unknown>> = await import(new URL(fileOf(ROOMS[name]), import.meta.url).href);
-  const job = room[name];
+  const room: unknown = await loadRoom(import(new URL(fileOf(ROOMS[name]), import.meta.url).href));
+  const job: unknown = (room as Readonly<Record<string, unknown>>)[name]; // as: a module is a table of its exports
   if (typeof job !== "function") throw new InternalError(`Cannot run ${name}: the library has no such function; install tricera again`);
   // the options are those of the command's own tested function; the library checks them at its edge
   return job as Job;
+}
+
+/** A room that is being loaded; where a native package of it is missing, the error says who knows what to install. */
+export async function loadRoom<T>(loading: Promise<T>): Promise<T> {
+  try {
+    return await loading;
+  } catch (cause) {
+    const why = cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "") : String(cause);
+    throw new PlatformError(`Cannot load the library: ${why}; run \`tricera doctor\`, which says what to install`, { cause });
+  }
+}
+
+/** The training room, which holds the configuration too. */
+export function loadTrainRoom(): Promise<typeof TrainRoom> {
+  return loadRoom(import("../train/index.ts"));
 }
 
 /** The built file of a source file: what runs from `dist` imports `.js`. */

@@ -1,4 +1,7 @@
 import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -76,6 +79,20 @@ test("formatError() separates message, cause and hint", () => {
   expect(formatError(new InternalError("Cannot happen: x; y"), { debug: false })).toContain("This is a bug of Tricera");
   expect(formatError("text", { debug: false })).toBe("Error: text\n");
   expect([new UsageError("x"), new FormatError("x"), "x"].map(exitCodeOf)).toEqual([2, 1, 1]);
+});
+
+test("train --config x.ts says that it runs a program; a .yaml does not", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "tricera-main-"));
+  try {
+    await writeFile(join(dir, "x.ts"), "export const config: object = { seed: 2 + 2 };\n");
+    await writeFile(join(dir, "x.yaml"), "seed: 4\n");
+    const code = await run("train", "--config", join(dir, "x.ts"), "--print-config");
+    expect(code.err).toMatch(/^Running ".*x\.ts": a \.ts config is a program and can do anything you can/);
+    expect((await run("train", "--config", join(dir, "x.yaml"), "--print-config")).err).not.toContain("program");
+    expect(code).toMatchObject({ code: 2, err: expect.stringContaining("without --data") });
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 });
 
 test("bin/tricera.js runs the command line as a process", async () => {

@@ -45,8 +45,8 @@ export function findCommand(argv: readonly string[]): {
 
 async function version(): Promise<string> {
   const packageFile = new URL("../../package.json", import.meta.url);
-  const { version: said }: { readonly version?: unknown } = JSON.parse(await readFile(packageFile, "utf8"));
-  return String(said);
+  const manifest: unknown = JSON.parse(await readFile(packageFile, "utf8"));
+  return typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "unknown";
 }
 
 async function dispatch(argv: readonly string[], context: CommandContext): Promise<number> {

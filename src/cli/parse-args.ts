@@ -33,6 +33,24 @@ function valueOf(option: Option<unknown>, rest: string[], options: { readonly na
   return next;
 }
 
+/** The option that a token names, and its value after `=` if there is one. */
+function optionOf(
+  token: string,
+  rest: readonly string[],
+  table: OptionTable,
+): { readonly option: Option<unknown>; readonly name: string; readonly inline: string | undefined } {
+  if (!isOption(token) || token === "--")
+    throw new UsageError(
+      `Cannot use argument "${token === "--" ? (rest[0] ?? "") : token}": this command takes options only; put a value after its --option`,
+    );
+  const [, name = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(token) ?? [];
+  const written = token.split("=", 1)[0] ?? token;
+  const isLong = written.startsWith("--");
+  const option = lookUp(table, isLong || name.length > 1 ? name : `-${name}`, written);
+  if (!isLong) throw new UsageError(`Cannot use option "${written}": options have two dashes; write "--${name}"`);
+  return { option, name, inline };
+}
+
 /**
  * Reads the arguments of one command. Throws UsageError for an unknown option (with the nearest name), a missing or wrong value,
  * an option given twice that takes one value, and for anything that is not an option.
@@ -42,18 +60,12 @@ export function parseArgs<T extends OptionTable>(argv: readonly string[], table:
   const rest = [...argv];
   for (let token = rest.shift(); token !== undefined; token = rest.shift()) {
     if (token === "--" && rest.length === 0) break;
-    if (!isOption(token) || token === "--")
-      throw new UsageError(
-        `Cannot use argument "${token === "--" ? (rest[0] ?? "") : token}": this command takes options only; put a value after its --option`,
-      );
-    const [, name = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(token) ?? [];
-    const written = token.split("=", 1)[0] ?? token;
-    const option = written.startsWith("--") ? lookUp(table, name, written) : lookUp(table, name.length > 1 ? name : `-${name}`, written);
-    if (!written.startsWith("--")) throw new UsageError(`Cannot use option "${written}": options have two dashes; write "--${name}"`);
+    const { option, name, inline } = optionOf(token, rest, table);
     const value = option.read(valueOf(option, rest, { name, inline }), name);
     const before = values[name];
     if (before !== undefined && option.kind === "value") throw new UsageError(`Cannot use --${name} twice: it takes one value; keep one`);
-    values[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
+    const earlier: readonly unknown[] = Array.isArray(before) ? before : [];
+    values[name] = Array.isArray(value) ? [...earlier, ...(value as readonly unknown[])] : value; // as: isArray says any[]
   }
   // every value came from the option of its own name in `table`, which is what OptionValues says
   return values as OptionValues<T>;

@@ -6,9 +6,9 @@ import { trainOptionsOf } from "./train.ts";
 
 const words = (line: string): readonly string[] => line.split(" ");
 
-test("train: options are aliases of configuration keys, over the file and under --set", () => {
+test("train: options are aliases of configuration keys, over the file and under --set", async () => {
   const file = { seed: 1, train: { epochs: 9, batchSize: 4 }, optim: { lr: 0.1 } };
-  const options = trainOptionsOf(
+  const options = await trainOptionsOf(
     words(
       "--data a --out r --steps 24 --batch-size 8 --seed 5 --knn-data b --log tensorboard --set train.batchSize=16 --set model.depth=6",
     ),
@@ -26,22 +26,22 @@ test("train: options are aliases of configuration keys, over the file and under 
   expect(options).toMatchObject({ out: "r", resume: false, overwrite: false, printConfig: false });
 });
 
-test("train: --steps 24 is --set train.steps=24", () => {
-  const by = (line: string): unknown => trainOptionsOf(words(`--data a --out r ${line}`)).config;
-  expect(by("--steps 24")).toEqual(by("--set train.steps=24"));
-  expect(by("--model vit_tiny_patch16")).toEqual(by("--set model.arch=vit_tiny_patch16"));
+test("train: --steps 24 is --set train.steps=24", async () => {
+  const by = async (line: string): Promise<unknown> => (await trainOptionsOf(words(`--data a --out r ${line}`))).config;
+  expect(await by("--steps 24")).toEqual(await by("--set train.steps=24"));
+  expect(await by("--model vit_tiny_patch16")).toEqual(await by("--set model.arch=vit_tiny_patch16"));
 });
 
-test("train: --resume needs no data, --print-config no run folder, --replay neither", () => {
-  expect(trainOptionsOf(words("--out r --resume --steps 3"))).toMatchObject({
+test("train: --resume needs no data, --print-config no run folder, --replay neither", async () => {
+  expect(await trainOptionsOf(words("--out r --resume --steps 3"))).toMatchObject({
     resume: true,
     out: "r",
   });
-  expect(trainOptionsOf(words("--data a --print-config"))).toMatchObject({
+  expect(await trainOptionsOf(words("--data a --print-config"))).toMatchObject({
     printConfig: true,
     out: undefined,
   });
-  expect(trainOptionsOf(words("--replay r/dumps/step-7"))).toMatchObject({
+  expect(await trainOptionsOf(words("--replay r/dumps/step-7"))).toMatchObject({
     replay: "r/dumps/step-7",
   });
 });
@@ -54,14 +54,14 @@ test.each([
   ["--out r --resume --overwrite", /--resume and --overwrite together/],
   ["--data a --out r --method dinov2", /takes dino/],
   ["--data a --out r --dat b", /did you mean "--data"\?/],
-])("train refuses %s", (line, message) => {
-  expect(() => trainOptionsOf(words(line))).toThrow(message);
-  expect(() => trainOptionsOf(words(line))).toThrow(UsageError);
+])("train refuses %s", async (line, message) => {
+  await expect(trainOptionsOf(words(line))).rejects.toThrow(message);
+  await expect(trainOptionsOf(words(line))).rejects.toThrow(UsageError);
 });
 
-test("train refuses an unknown key and a device of a later release", () => {
-  expect(() => trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).toThrow(/did you mean "optim\.lr"\?/);
-  expect(() => trainOptionsOf(words("--data a --out r --device webgpu"))).toThrow(ConfigError);
+test("train refuses an unknown key and a device of a later release", async () => {
+  await expect(trainOptionsOf(words("--data a --out r --set optim.lrr=1"))).rejects.toThrow(/did you mean "optim\.lr"\?/);
+  await expect(trainOptionsOf(words("--data a --out r --device webgpu"))).rejects.toThrow(ConfigError);
 });
 
 test("embed: options and their defaults", () => {

@@ -1,6 +1,6 @@
 /** @file `tricera models list`: the networks a configuration can name. */
-import { ARCH_PRESETS } from "../../train/index.ts";
 import { type Command, defineCommand } from "../command.ts";
+import { loadTrainRoom } from "../library.ts";
 
 export const modelsListCommand: Command = defineCommand({
   name: "models list",
@@ -9,11 +9,12 @@ export const modelsListCommand: Command = defineCommand({
   examples: ["tricera models list", "tricera models list --json"],
   options: {},
   run: async (values, { terminal }) => {
+    const { ARCH_PRESETS } = await loadTrainRoom();
     const rows = ARCH_PRESETS.map((preset) => ({ ...preset }));
     if (values.json === true) terminal.out(`${JSON.stringify(rows)}\n`);
     else
       for (const { name, width, depth, heads, parameters } of rows)
         terminal.out(`${name.padEnd(20)} width ${width}, ${depth} blocks, ${heads} heads, ${(parameters / 1e6).toFixed(1)} M parameters\n`);
-    return Promise.resolve(0);
+    return 0;
   },
 });

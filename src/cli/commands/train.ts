@@ -1,7 +1,7 @@
 /** @file `tricera train`: self-supervised pretraining on a folder of images. */
-import { type UserConfig, loadConfigFile, mergeConfigs, parseSet, setKey } from "../../train/index.ts";
+import type { UserConfig } from "../../train/index.ts";
 import { type Command, defineCommand, MACHINE } from "../command.ts";
-import { checkDevice, printResult, runJob } from "../library.ts";
+import { checkDevice, loadTrainRoom, printResult, runJob } from "../library.ts";
 import { choice, flag, integer, number, type OptionValues, text, texts } from "../options.ts";
 import { atMostOne, need, parseArgs } from "../parse-args.ts";
 import { dataOption, DEVICE, IMAGES } from "./shared-options.ts";
@@ -71,24 +71,35 @@ export interface TrainCommandOptions {
 
 type TrainValues = OptionValues<typeof OPTIONS>;
 
-/** Options of the library from options of the command line; `file` is what `--config` holds. Throws UsageError and ConfigError. */
-function toTrainOptions(values: TrainValues, file: UserConfig): TrainCommandOptions {
-  checkDevice(values);
-  atMostOne(values, ["epochs", "steps", "minutes"]);
-  atMostOne(values, ["resume", "overwrite"]);
-  atMostOne(values, ["resume", "init"]);
+/** The configuration: what `--config` holds, then the short options, then `--set`. */
+async function configOf(values: TrainValues, file: UserConfig): Promise<UserConfig> {
+  const { mergeConfigs, parseSet, setKey } = await loadTrainRoom();
   const aliases = Object.entries(ALIASES).flatMap(([name, key]) => {
     const value: unknown = values[name as keyof typeof ALIASES]; // the entries of ALIASES have its keys
     return value === undefined ? [] : [setKey(key, value, `--${name}`)];
   });
   const tensorboard = values.log === "tensorboard" ? [setKey("log.tensorboard", true, "--log")] : [];
   const sets = (values.set ?? []).map((assignment) => parseSet(assignment));
-  const config = mergeConfigs(file, ...aliases, ...tensorboard, ...sets);
+  return mergeConfigs(file, ...aliases, ...tensorboard, ...sets);
+}
+
+/** Throws UsageError where options exclude each other or something needed is missing. */
+function checkTogether(values: TrainValues, config: UserConfig): void {
+  checkDevice(values);
+  atMostOne(values, ["epochs", "steps", "minutes"]);
+  atMostOne(values, ["resume", "overwrite"]);
+  atMostOne(values, ["resume", "init"]);
   const dry = values["print-config"] === true || values["dry-run"] === true;
-  const replay = values.replay;
+  const { replay } = values;
   if (replay === undefined && !dry) need(values.out, "out", "a run is written to a folder");
   if (values.resume === true) need(values.out, "out", "--resume needs the run folder");
   if (replay === undefined && values.resume !== true) need(config.data?.path, "data", "there are no images to train on");
+}
+
+/** Options of the library from options of the command line; `file` is what `--config` holds. Throws UsageError and ConfigError. */
+async function toTrainOptions(values: TrainValues, file: UserConfig): Promise<TrainCommandOptions> {
+  const config = await configOf(values, file);
+  checkTogether(values, config);
   return {
     config,
     out: values.out,
@@ -100,12 +111,12 @@ function toTrainOptions(values: TrainValues, file: UserConfig): TrainCommandOpti
     skipBroken: values["skip-broken"] ?? false,
     printConfig: values["print-config"] ?? false,
     dryRun: values["dry-run"] ?? false,
-    replay,
+    replay: values.replay,
   };
 }
 
 /** `train()`'s options from an argument list; `file` stands for what `--config` holds. */
-export function trainOptionsOf(argv: readonly string[], file: UserConfig = {}): TrainCommandOptions {
+export async function trainOptionsOf(argv: readonly string[], file: UserConfig = {}): Promise<TrainCommandOptions> {
   return toTrainOptions(parseArgs(argv, OPTIONS), file);
 }
 
@@ -121,13 +132,10 @@ export const trainCommand: Command = defineCommand({
   ],
   options: OPTIONS,
   run: async (values, context) => {
-    const file =
-      values.config === undefined
-        ? {}
-        : await loadConfigFile(values.config, {
-            onNotice: (line) => context.terminal.err(`${line}\n`),
-          });
-    const result = await runJob("train", toTrainOptions(values, file), context);
+    const { loadConfigFile } = await loadTrainRoom();
+    const onNotice = (line: string): void => context.terminal.err(`${line}\n`);
+    const file = values.config === undefined ? {} : await loadConfigFile(values.config, { onNotice });
+    const result = await runJob("train", await toTrainOptions(values, file), context);
     printResult(result, { json: values.json ?? false, context });
     return 0;
   },
