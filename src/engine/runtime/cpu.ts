@@ -1,6 +1,6 @@
 /** @file The CPU device: stages of a graph as ONNX Runtime sessions over buffers of ours, shared where stages are equal. */
 import { createHash } from "node:crypto";
-import { type DType, DTYPE_BYTES, formatType, InternalError, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
+import { type DType, DTYPE_BYTES, formatType, InternalError, Owned, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
 import { type Graph, type GraphInput, type GraphOutput, type Value } from "../ir/index.ts";
 import { type LoweredStage, lowerStage } from "../onnx/index.ts";
 import { cut, planArena, type Stage } from "../passes/index.ts";
@@ -61,7 +61,7 @@ class SessionCache implements Disposable {
     this.#env = env;
   }
   /** The session of a lowered stage, until `user` is disposed. */
-  take({ bytes, inputNames, outputNames }: LoweredStage, user: DisposableStack): OrtSession {
+  take({ bytes, inputNames, outputNames }: LoweredStage, user: Owned): OrtSession {
     const key = createHash("sha1").update(bytes).digest("hex");
     const entry = this.#sessions.get(key) ?? { session: this.#env.session(bytes, { inputs: inputNames, outputs: outputNames }), users: 0 };
     this.#sessions.set(key, entry);
@@ -94,7 +94,7 @@ class CpuProgram implements Program {
   readonly stages: number;
   readonly sessions: number;
   readonly #runs: readonly { readonly region: string; readonly run: OrtRun }[];
-  readonly #owned: DisposableStack;
+  readonly #owned: Owned;
   #state: "ready" | "running" | "disposed" = "ready";
 
   constructor(graph: Graph, options: CompileOptions & { readonly env: OrtEnv; readonly cache: SessionCache }) {
@@ -102,7 +102,7 @@ class CpuProgram implements Program {
     this.inputs = new Map(graph.inputs.map((i) => [i.name, givenOrNew(i, options.inputs)]));
     this.outputs = new Map(graph.outputs.map((o) => [o.name, givenOrNew(o, options.outputs)]));
     checkApart(this.inputs, this.outputs);
-    using owned = new DisposableStack();
+    using owned = new Owned();
     const stages = cut(graph);
     const memory = this.#place(graph, { stages, tensor: (v, data) => owned.use(env.tensor(data, v.dtype, v.shape)) });
     const copies = copiedOutputs(graph, stages);
@@ -176,7 +176,7 @@ class CpuProgram implements Program {
   [Symbol.dispose](): void {
     if (this.#state === "running") throw new InternalError("Cannot dispose program: it is running; await the run first");
     this.#state = "disposed";
-    this.#owned.dispose();
+    this.#owned[Symbol.dispose]();
   }
 }
 

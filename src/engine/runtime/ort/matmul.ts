@@ -1,5 +1,5 @@
 /** @file Dot products of many rows with many rows, for nearest neighbours: blocks of scores at ONNX Runtime's Gemm speed. */
-import { ShapeError } from "../../../core/index.ts";
+import { Owned, ShapeError } from "../../../core/index.ts";
 import { encodeModel, type OnnxModel } from "../../onnx/proto.ts";
 import type { OrtEnv } from "./env.ts";
 import type { OrtSession } from "./session.ts";
@@ -51,7 +51,7 @@ export function makeScoreBlock(env: OrtEnv): ScoreBlock {
       const sizes = sizesOf(input);
       if (sizes.q === 0 || sizes.n === 0) return;
       const session = sessionFor(sizes);
-      using tensors = new DisposableStack();
+      using tensors = new Owned();
       const matrix = (data: Float32Array, shape: readonly number[]) => tensors.use(env.tensor(data, "f32", shape));
       const { q, n, d } = sizes;
       const maxima = input.maxima === undefined ? [] : [matrix(input.maxima, [q, n / MAXIMA_COLUMNS])];
