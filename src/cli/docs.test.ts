@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { globSync } from "node:fs";
+import { existsSync, globSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,10 +12,10 @@ import { COMMANDS } from "./commands/index.ts";
 import { findCommand, main } from "./main.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const pages = ["README.md", ...globSync("docs/**/*.md", { cwd: root })];
+const pages = ["README.md", "CONTRIBUTING.md", ...globSync("{docs,notes}/**/*.md", { cwd: root })];
 const LANGUAGES = ["sh", "ts", "yaml", "python", "json"];
 /** What the pages' shell lines may begin with besides `npx tricera`; these are not run. */
-const NOT_RUN = /^(#|$|npm |git |cd |ONNXRUNTIME_NODE_INSTALL=skip npm )/;
+const NOT_RUN = /^(#|$|npm |git |cd |npx vitest |ONNXRUNTIME_NODE_INSTALL=skip npm )/;
 
 interface Fence {
   readonly language: string;
@@ -102,6 +102,14 @@ describe.each(pages)("%s", (page) => {
     const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, to = ""]) => join(root, page, "..", to));
     for (const link of links) await expect(readFile(link), link).resolves.toBeDefined();
   });
+});
+
+/** Paths of this repository in a page's text; `NAME`, `*` and the like stand for something. */
+const PATH = /`((?:src|tools|bench|bin|docs|notes|recipes)\/[\w./-]*)`/g;
+
+test.each(pages)("%s names files that exist", async (page) => {
+  const text = await readFile(join(root, page), "utf8");
+  for (const [, path = ""] of text.matchAll(PATH)) expect(existsSync(join(root, path)), path).toBe(true);
 });
 
 test("every command's examples parse", () => {
