@@ -98,7 +98,9 @@ function takeWeights(given: NamedTensors, config: ViTConfig, file: string): Read
 
 async function readWeights(file: string, config: ViTConfig): Promise<ReadonlyMap<string, Float32Array>> {
   const read = await readSafetensors(file);
-  const tensors = new Map([...read.tensors].map(([name, t]) => [name.replace(/^(module\.)?(backbone\.)?/, ""), toFloat32(t)]));
+  const tensors = new Map(
+    [...read.tensors].map(([name, t]) => [name.replace(/^(module\.)?(backbone\.)?/, ""), /^(f|bf)/.test(t.dtype) ? toFloat32(t) : t]),
+  );
   return takeWeights(tensors.has("cls_token") ? tensors : fromHuggingFace(tensors, config), config, file);
 }
 

@@ -1,7 +1,7 @@
 /** @file Feature tables: features of images with their paths and labels, in a file and its sidecar `FILE.json`. */
 import { open, readFile, rm, stat } from "node:fs/promises";
 import { z } from "zod";
-import { ConfigError, FormatError, PlatformError, sizeOf, type TypedArray } from "../core/index.ts";
+import { ConfigError, FormatError, formatType, type HostTensor, PlatformError, sizeOf } from "../core/index.ts";
 import { checkDiskSpace, openSafetensors, readNpy, toFloat32, writeFileAtomic, writeNpy, writeSafetensors } from "../weights/index.ts";
 import { decodeCsv, encodeCsv } from "./csv.ts";
 
@@ -84,23 +84,27 @@ interface Tensors {
 
 async function readTensors(path: string): Promise<Tensors> {
   if (path.endsWith(".npy")) {
-    const { shape, data } = toFloat32(await readNpy(path));
-    return { shape, features: floats(data) };
+    const tensor = await readNpy(path);
+    return { shape: tensor.shape, features: floats(tensor, path) };
   }
   await using file = await openSafetensors(path);
   if (!file.entries.has("features"))
     throw new FormatError(`Cannot use table "${path}": it has no tensor "features"; make it by \`tricera embed\``, { file: path });
-  const { shape, data } = toFloat32(await file.read("features"));
+  const tensor = await file.read("features");
   const numbers = file.entries.has("labels") ? (await file.read("labels")).data : undefined;
   return {
-    shape,
-    features: floats(data),
+    shape: tensor.shape,
+    features: floats(tensor, path),
     labels: numbers === undefined ? undefined : Array.from<number | bigint, string>(numbers, String),
   };
 }
 
-function floats(data: TypedArray): Float32Array {
-  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number>); // toFloat32 gives float32
+function floats(tensor: HostTensor, path: string): Float32Array {
+  const { data } = /^(f|bf)/.test(tensor.dtype) ? toFloat32(tensor) : tensor;
+  if (data instanceof Float32Array) return data;
+  throw new FormatError(`Cannot use table "${path}": its features are ${formatType(tensor.dtype, tensor.shape)}, not floats; embed again`, {
+    file: path,
+  });
 }
 
 /**
