@@ -51,6 +51,7 @@ export async function readFrozenList(runDir: string): Promise<DataList> {
         });
       }
     });
+  if (entries.length === 0) throw new FormatError(`Cannot read the run's list of images: "${file}" is empty; start the run anew`, { file });
   return makeList(entries);
 }
 

@@ -1,11 +1,13 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, FormatError, PlatformError } from "../core/index.ts";
 import { type DataList, entryName, makeList } from "./entry.ts";
 import { holdOut } from "./hold-out.ts";
 import { listData } from "./list.ts";
+import { manifestRows } from "./manifest.ts";
 
 let root = "";
 beforeAll(async () => {
@@ -175,6 +177,42 @@ describe("listData() of other things", () => {
     await expect(listData(join(root, name))).rejects.toThrow(message);
     await expect(listData(join(root, name))).rejects.toThrow(FormatError);
   });
+});
+
+test("manifestRows() gives rows with a path or a FormatError, whatever the text", () => {
+  const piece = fc.constantFrom(
+    "a.png",
+    ",",
+    "\t",
+    '"',
+    '""',
+    "\n",
+    "\r\n",
+    '{"path":"a"}',
+    '{"path":1}',
+    "path,label",
+    " ",
+    "\uFEFF",
+    "ü",
+  );
+  const text = fc.oneof(
+    fc.array(piece, { maxLength: 12 }).map((parts) => parts.join("")),
+    fc.string({ unit: "binary" }),
+  );
+  fc.assert(
+    fc.property(text, fc.constantFrom("txt", "csv", "tsv", "jsonl"), (content, suffix) => {
+      let rows: ReturnType<typeof manifestRows> = [];
+      try {
+        rows = manifestRows(content, `m.${suffix}`);
+        expect(rows.length).toBeGreaterThan(0);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+      }
+      for (const { image, label } of rows)
+        expect([image.length > 0, label === undefined || label.length > 0 || suffix === "jsonl"]).toEqual([true, true]);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test("holdOut() gives every fifth image of each class, two of five for 2.5, and refuses to hold out all", () => {

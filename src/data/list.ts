@@ -36,21 +36,17 @@ async function listManifest(path: string, options: ListOptions): Promise<readonl
     throw new PlatformError(`Cannot read manifest "${path}": ${reasonOf(cause)}; check --data`, { cause });
   });
   const rows = manifestRows(content, path);
-  const missing: string[] = [];
-  const entryOf = async ({ image, label }: (typeof rows)[number]): Promise<readonly DataEntry[]> => {
+  const entryOf = async ({ image, label }: (typeof rows)[number]): Promise<DataEntry | undefined> => {
     const full = resolve(dirname(path), image);
     const found = await stat(full).catch(() => undefined);
-    if (found?.isFile() !== true) {
-      missing.push(image);
-      return [];
-    }
-    return [withLabel({ path: full, bytes: found.size, mtimeMs: Math.trunc(found.mtimeMs) }, label)];
+    return found?.isFile() === true ? withLabel({ path: full, bytes: found.size, mtimeMs: Math.trunc(found.mtimeMs) }, label) : undefined;
   };
-  const entries: DataEntry[] = [];
+  const entries: (DataEntry | undefined)[] = [];
   for (let i = 0; i < rows.length; i += AT_ONCE) {
     options.signal?.throwIfAborted();
-    entries.push(...(await Promise.all(rows.slice(i, i + AT_ONCE).map(entryOf))).flat());
+    entries.push(...(await Promise.all(rows.slice(i, i + AT_ONCE).map(entryOf))));
   }
+  const missing = rows.filter((_, i) => entries[i] === undefined).map((row) => row.image);
   if (missing.length > 0) {
     const some = missing.slice(0, 3).map((m) => `"${m}"`);
     throw new FormatError(
@@ -58,7 +54,7 @@ async function listManifest(path: string, options: ListOptions): Promise<readonl
       { file: path },
     );
   }
-  return entries;
+  return entries.flatMap((entry) => entry ?? []);
 }
 
 async function listGlob(pattern: string, options: ListOptions): Promise<readonly DataEntry[]> {

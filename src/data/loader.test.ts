@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, readdir, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, FormatError, Rng } from "../core/index.ts";
 import { DINO_AUGMENT } from "../images/index.ts";
@@ -135,6 +136,32 @@ describe("frozen lists", () => {
     await truncate(join(dir, "data.jsonl"), 100);
     await expect(readFrozenList(dir)).rejects.toThrow(/line 2 is damaged/);
     await expect(readFrozenList(join(root, "absent"))).rejects.toThrow(FormatError);
+  });
+
+  test("readFrozenList() gives whole entries or a FormatError, whatever became of the file", async () => {
+    const dir = join(root, "damaged run");
+    await freezeList(dir, list);
+    const good = await readFile(join(dir, "data.jsonl"));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { maxLength: 3 }),
+        fc.nat(good.length),
+        async (edits, keep) => {
+          const bytes = Buffer.from(good);
+          for (const [at, value] of edits) bytes[at] = value;
+          await writeFile(join(dir, "data.jsonl"), bytes.subarray(0, keep));
+          const read = await readFrozenList(dir).catch((error: unknown) => {
+            expect(error).toBeInstanceOf(FormatError);
+          });
+          for (const { path, bytes: size, mtimeMs } of read?.entries ?? [])
+            expect([path.length > 0, size >= 0, Number.isFinite(mtimeMs)]).toEqual([true, true, true]);
+          // a list that lost its end is not taken for a shorter one, unless the cut lies at the end of a line
+          if (edits.length === 0 && keep < good.length && read !== undefined)
+            expect([good.indexOf(0x0a) + 1, good.length - 1]).toContain(keep);
+        },
+      ),
+      { numRuns: 150 },
+    );
   });
 
   test("compareLists() tells what happened to a folder since the run began", async () => {

@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { DTypeError, FormatError, type HostTensor } from "../core/index.ts";
+import { DTypeError, FormatError, type HostTensor, sizeOf } from "../core/index.ts";
 import { decodeNpy, readNpy, writeNpy } from "./npy.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tricera-npy-"));
@@ -47,15 +47,41 @@ test("readNpy() names what is wrong with a file", async () => {
   expect(() => decodeNpy(edit("<f4", ">f4"))).toThrow("its dtype is >f4");
   expect(() => decodeNpy(edit("<f4", "|O "))).toThrow("its dtype is |O ");
   expect(() => decodeNpy(edit("shape", "shepe"))).toThrow("not a dictionary");
-  fc.assert(
-    fc.property(fc.nat(good.length - 1), fc.nat(255), fc.nat(good.length), (at, value, keep) => {
-      const bytes = good.slice(0, keep);
-      if (at < keep) bytes[at] = value;
-      try {
-        decodeNpy(bytes);
-      } catch (error) {
+  await expect(readNpy(join(root, "absent.npy"))).rejects.toThrow(/Cannot open ".*absent\.npy": ENOENT/);
+  await expect(readNpy(root)).rejects.toThrow("it is not a file");
+  for (let keep = 0; keep < good.length; keep++) {
+    expect(() => decodeNpy(good.slice(0, keep)), `${keep} bytes`).toThrow(FormatError);
+    writeFileSync(path, good.subarray(0, keep));
+    await expect(readNpy(path), `${keep} bytes`).rejects.toThrow(FormatError);
+  }
+});
+
+test("decodeNpy() gives a tensor that fills its shape, or a FormatError, whatever the bytes; readNpy() gives the same", async () => {
+  const path = join(root, "d.npy");
+  await writeNpy(path, { dtype: "f32", shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) });
+  const good = new Uint8Array(readFileSync(path));
+  const attempt = (read: () => HostTensor): HostTensor | string => {
+    try {
+      const tensor = read();
+      expect(tensor.data.length).toBe(sizeOf(tensor.shape));
+      return tensor;
+    } catch (error) {
+      expect(error).toBeInstanceOf(FormatError);
+      return String(error);
+    }
+  };
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void attempt(() => decodeNpy(bytes))));
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(fc.nat(80), fc.nat(255)), { minLength: 1, maxLength: 3 }), fc.nat(4), async (edits, cut) => {
+      const bytes = good.slice(0, good.length - cut);
+      for (const [at, value] of edits) bytes[at] = value;
+      writeFileSync(path, bytes);
+      const fromFile = await readNpy(path).catch((error: unknown) => {
         expect(error).toBeInstanceOf(FormatError);
-      }
+        return String(error);
+      });
+      expect(attempt(() => decodeNpy(bytes, path))).toEqual(fromFile);
     }),
+    { numRuns: 200 },
   );
 });

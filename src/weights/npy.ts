@@ -3,6 +3,7 @@ import { open } from "node:fs/promises";
 import { FormatError, sizeOf, DTypeError, formatType, type DType, type HostTensor } from "../core/index.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
 import type { StreamedTensor } from "./safetensors.ts";
+import { readAt } from "./read-at.ts";
 import { bytesOf, STORED_BYTES, tensorOf, type StoredDType } from "./tensor-bytes.ts";
 
 const DESCR: { readonly [K in DType]: string | undefined } = {
@@ -38,16 +39,18 @@ export async function writeNpy(path: string, tensor: HostTensor | StreamedTensor
   await writeFileAtomic(path, pieces(), { sizeBytes: header.length + sizeOf(shape) * STORED_BYTES[dtype] });
 }
 
-/** Reads a `.npy` file of numbers in C order; float16 becomes float32. Throws FormatError. */
+/** Reads a `.npy` file of numbers in C order, of any size; float16 becomes float32. Throws FormatError. */
 export async function readNpy(path: string): Promise<HostTensor> {
   const handle = await open(path, "r").catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new FormatError(`Cannot open "${path}": ${why}; check the path and its permissions`, { file: path, cause });
   });
   try {
-    if (!(await handle.stat()).isFile())
-      throw new FormatError(`Cannot read "${path}": it is not a file; give the path of a .npy file`, { file: path });
-    return decodeNpy(await handle.readFile(), path);
+    const info = await handle.stat();
+    if (!info.isFile()) throw new FormatError(`Cannot read "${path}": it is not a file; give the path of a .npy file`, { file: path });
+    const start = await readAt(handle, { path, offset: 0, length: Math.min(info.size, 12 + MAX_HEADER_BYTES) });
+    const { dtype, shape, bodyStart } = decodeNpyHeader(start, { path, sizeBytes: info.size });
+    return tensorOf(dtype, shape, await readAt(handle, { path, offset: bodyStart, length: info.size - bodyStart }));
   } finally {
     await handle.close();
   }
@@ -55,6 +58,19 @@ export async function readNpy(path: string): Promise<HostTensor> {
 
 /** The tensor of a `.npy` file in memory; `path` is for error messages. */
 export function decodeNpy(bytes: Uint8Array, path = "buffer"): HostTensor {
+  const { dtype, shape, bodyStart } = decodeNpyHeader(bytes, { path, sizeBytes: bytes.length });
+  return tensorOf(dtype, shape, new Uint8Array(bytes.subarray(bodyStart)));
+}
+
+interface NpyHeader {
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  /** Where the data begins; it fills the rest of the file, exactly. */
+  readonly bodyStart: number;
+}
+
+/** Reads the header from the first bytes of a file, and checks its claims against the file's size. */
+function decodeNpyHeader(bytes: Uint8Array, { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number }): NpyHeader {
   const fail = (state: string): FormatError =>
     new FormatError(`Cannot read npy "${path}": ${state}; write the file again with numpy.save of a plain numeric array`, { file: path });
   if (bytes.length < 10 || latin(bytes.subarray(0, 6)) !== MAGIC) throw fail("it does not start with the NumPy signature (byte 0)");
@@ -64,12 +80,13 @@ export function decodeNpy(bytes: Uint8Array, path = "buffer"): HostTensor {
   const start = major === 1 ? 10 : 12;
   if (bytes.length < start) throw fail("it is cut off in its header");
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
-  if (length > MAX_HEADER_BYTES || start + length > bytes.length) throw fail(`it claims a header of ${length} bytes (byte 8)`);
-  const { dtype, shape } = parseNpyHeader(latin(bytes.subarray(start, start + length)), fail);
+  const bodyStart = start + length;
+  if (length > MAX_HEADER_BYTES || bodyStart > bytes.length) throw fail(`it claims a header of ${length} bytes (byte 8)`);
+  const { dtype, shape } = parseNpyHeader(latin(bytes.subarray(start, bodyStart)), fail);
   const wanted = sizeOf(shape) * STORED_BYTES[dtype];
-  const got = bytes.length - start - length;
-  if (got !== wanted) throw fail(`it holds ${got} bytes of data, shape (${shape.join(", ")}) needs ${wanted} (byte ${start + length})`);
-  return tensorOf(dtype, shape, Uint8Array.from(bytes.subarray(start + length)));
+  const got = sizeBytes - bodyStart;
+  if (got !== wanted) throw fail(`it holds ${got} bytes of data, shape (${shape.join(", ")}) needs ${wanted} (byte ${bodyStart})`);
+  return { dtype, shape, bodyStart };
 }
 
 function encodeNpyHeader(dtype: DType, shape: readonly number[]): Uint8Array {

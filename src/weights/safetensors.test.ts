@@ -188,11 +188,21 @@ test("safetensors round-trip: any tensors under any names", () => {
   );
 });
 
-test("decodeSafetensors() never throws anything but FormatError on hostile bytes", () => {
+test("decodeSafetensors() and readSafetensors() refuse a file that is cut anywhere", async () => {
+  const [good, path] = [encodeSafetensors(MIXED, { a: "b" }), join(root, "every cut.safetensors")];
+  for (let keep = 0; keep < good.length; keep++) {
+    expect(() => decodeSafetensors(good.slice(0, keep)), `${keep} bytes`).toThrow(FormatError);
+    if (keep % 7 !== 0) continue;
+    writeFileSync(path, good.subarray(0, keep));
+    await expect(readSafetensors(path), `${keep} bytes`).rejects.toThrow(FormatError);
+  }
+});
+
+test("decodeSafetensors() gives tensors that fill their shapes, or a FormatError, whatever the bytes", () => {
   const good = encodeSafetensors(MIXED, { a: "b" });
   const attempt = (bytes: Uint8Array): void => {
     try {
-      decodeSafetensors(bytes);
+      for (const { shape, data } of decodeSafetensors(bytes).tensors.values()) expect(data.length).toBe(sizeOf(shape));
     } catch (error) {
       expect(error).toBeInstanceOf(FormatError);
     }

@@ -3,6 +3,7 @@ import { open, type FileHandle } from "node:fs/promises";
 import { FormatError, nameHint, sizeOf, UsageError, InternalError, type DType, type HostTensor } from "../core/index.ts";
 import { writeFileAtomic } from "./atomic-file.ts";
 import { decodeHeader, decodeHeaderLength, encodeHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.ts";
+import { readAt } from "./read-at.ts";
 import { bytesOf, STORED_BYTES, tensorOf, type NamedTensors } from "./tensor-bytes.ts";
 
 export type { TensorEntry } from "./safetensors-header.ts";
@@ -161,22 +162,4 @@ async function* pieces(header: Uint8Array, layout: readonly TensorEntry[], tenso
         `Cannot write tensor "${name}": its pieces have ${written} bytes, ${tensor.dtype}[${tensor.shape.join(",")}] needs ${end - begin}`,
       );
   }
-}
-
-async function readAt(
-  handle: FileHandle,
-  place: { readonly path: string; readonly offset: number; readonly length: number },
-): Promise<Uint8Array> {
-  const { path, offset, length } = place;
-  const out = new Uint8Array(length);
-  for (let at = 0; at < length;) {
-    const { bytesRead } = await handle.read(out, at, Math.min(2 ** 30, length - at), offset + at);
-    if (bytesRead === 0)
-      throw new FormatError(
-        `Cannot read "${path}": it ends at byte ${offset + at}, ${length - at} bytes early; write or download the file again`,
-        { file: path },
-      );
-    at += bytesRead;
-  }
-  return out;
 }
