@@ -10,7 +10,7 @@ export interface Stage {
   readonly outputs: readonly Value[];
 }
 
-/** Groups nodes by region into stages that can run in order; a region that must run twice becomes two stages. */
+/** Groups nodes by region into stages that can run in order; a region that must run twice becomes two stages, one that nothing reads none. */
 export function cut(graph: Graph): Stage[] {
   const groups: { region: string; nodes: Node[] }[] = [];
   const open = new Map<string, number>();
@@ -29,7 +29,7 @@ export function cut(graph: Graph): Stage[] {
   groups.forEach((g, at) => {
     for (const n of g.nodes) for (const v of n.inputs) if ((stageOf.get(v.id) ?? at) !== at) wanted.add(v.id);
   });
-  return groups.map(({ region, nodes }) => {
+  const stages = groups.map(({ region, nodes }) => {
     const own = new Set(nodes.flatMap((n) => n.outputs.map((v) => v.id)));
     const inputs = new Map(nodes.flatMap((n) => n.inputs.filter((v) => !own.has(v.id)).map((v) => [v.id, v] as const)));
     return {
@@ -39,6 +39,7 @@ export function cut(graph: Graph): Stage[] {
       outputs: nodes.flatMap((n) => n.outputs.filter((v) => wanted.has(v.id))),
     };
   });
+  return stages.filter((s) => s.outputs.length > 0);
 }
 
 export interface Placement {
