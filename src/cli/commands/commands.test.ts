@@ -100,3 +100,10 @@ test("eval knn: a model is needed for images, not for feature tables", () => {
   });
   expect(() => evalKnnOptionsOf(words("--train a --test b.npy"))).toThrow(/without --model/);
 });
+
+test("eval knn: --split stands for --test", () => {
+  expect(evalKnnOptionsOf(words("--train a.npy --split 0.2"))).toMatchObject({ test: undefined, split: 0.2, model: undefined });
+  expect(() => evalKnnOptionsOf(words("--train a --split 0.2"))).toThrow(/without --model/);
+  expect(() => evalKnnOptionsOf(words("--model r --train a"))).toThrow(/--split 0\.2 holds some out/);
+  expect(() => evalKnnOptionsOf(words("--model r --train a --test b --split 0.2"))).toThrow(/--test and --split together/);
+});

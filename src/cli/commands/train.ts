@@ -26,7 +26,7 @@ const OPTIONS = {
   config: text("FILE", "configuration in .json, .yaml or .ts (a .ts file is run)"),
   set: texts("KEY=VALUE", "one value of the configuration, for example optim.lr=0.001"),
   "print-config": flag("print the whole configuration with the reason of every value, and stop"),
-  "dry-run": flag("estimate memory, time and disk, draw the crops, and stop"),
+  "dry-run": flag("measure a step, estimate memory and disk, draw the crops of a batch, and stop"),
   replay: text("DUMP", "run the step of a dump again"),
   ...MACHINE,
   decode: IMAGES.decode,
@@ -129,6 +129,7 @@ export const trainCommand: Command = defineCommand({
     "tricera train --data ~/photos --out runs/first --minutes 30 --set optim.lr=0.001",
     "tricera train --out runs/first --resume",
     "tricera train --data ~/photos --model vit_tiny_patch16 --print-config",
+    "tricera train --config run.yaml --out runs/second --dry-run",
   ],
   options: OPTIONS,
   run: async (values, context) => {
