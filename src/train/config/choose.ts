@@ -15,6 +15,9 @@ export function published<T>(value: T): Because<T> {
   return { value, reason: "DINO's published default" };
 }
 
+/** Below this many images the profile for small data is used. */
+export const SMALL_DATA = 100_000;
+
 export const SET_BY_YOU = "set by you";
 
 /** Settles the keys of one section. */

@@ -29,6 +29,7 @@ test("resolveConfig() picks for small pictures what learned at small scale", () 
     patchSizePx: 4,
     imageSizePx: 32,
     dropPath: 0,
+    posEmbedInit: "sincos",
   });
   expect(config.head.prototypes).toBe(512);
   expect(config.train).toMatchObject({
@@ -57,6 +58,7 @@ test("resolveConfig() gives DINO's published values for data and a machine of th
     patchSizePx: 16,
     imageSizePx: 224,
     dropPath: 0.1,
+    posEmbedInit: "normal",
   });
   expect(config.head).toEqual({
     prototypes: 65_536,

@@ -1,9 +1,7 @@
 /** @file Rules of learning: head, objective, optimizer and schedules, from the amount of data, the batch and the length of the run. */
-import { because, type Because, type Chooser, published } from "./choose.ts";
+import { because, type Because, type Chooser, published, SMALL_DATA } from "./choose.ts";
 import type { HeadConfig, ModelConfig, ObjectiveConfig, OptimConfig, ScheduleConfig } from "./types.ts";
 
-/** Below this many images the profile for small data is used. */
-const SMALL_DATA = 100_000;
 /** Below this many images in a step EMA centring is unsteady. */
 const SMALL_BATCH = 256;
 /** Images behind one prototype: 10,000 images learn with 512 prototypes, ImageNet's 1.28 million with 65,536. */

@@ -1,7 +1,7 @@
 /** @file Rules of the pictures' side: the network, the crops and their augmentation, from the number and size of the pictures. */
 import { type AugmentConfig, type CropsConfig, DINO_AUGMENT, DINO_CROPS } from "../../images/index.ts";
 import { type ArchSizeName, archSize, parseArch } from "./arch.ts";
-import { because, type Because, type Chooser, published } from "./choose.ts";
+import { because, type Because, type Chooser, published, SMALL_DATA } from "./choose.ts";
 import type { ModelConfig, RunFacts, UserConfig } from "./types.ts";
 
 /** Image sizes the profile picks from: the largest that the pictures fill. */
@@ -54,6 +54,13 @@ function headsRule(width: number): Because<number> {
     : because(1, `width ${width} has no heads of 32 channels`);
 }
 
+/** On CIFAR-10, 400 steps of 128: k-NN 35.8 % from sines and cosines, 31.9 % (500 steps) from DINO's random start. */
+function positionRule(images: number, width: number): Because<"normal" | "sincos"> {
+  return images < SMALL_DATA && width % 4 === 0
+    ? because("sincos", `${n(images)} pictures are few: positions that start as sines and cosines need not be learned first`)
+    : published("normal");
+}
+
 /** Settles the network. Throws ConfigError for a preset that does not exist. */
 export function settleModel(choose: Chooser<ModelConfig>, options: { readonly user: UserConfig; readonly facts: RunFacts }): ModelConfig {
   const { user, facts } = options;
@@ -81,7 +88,7 @@ export function settleModel(choose: Chooser<ModelConfig>, options: { readonly us
     posInterpolation: choose("posInterpolation", () =>
       because("size", "what Hugging Face computes for DINO's ViT, so exports agree everywhere"),
     ),
-    posEmbedInit: choose("posEmbedInit", () => published("normal")),
+    posEmbedInit: choose("posEmbedInit", () => positionRule(facts.images, width)),
   };
 }
 
