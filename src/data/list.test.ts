@@ -211,7 +211,7 @@ test("manifestRows() gives rows with a path or a FormatError, whatever the text"
       for (const { image, label } of rows)
         expect([image.length > 0, label === undefined || label.length > 0 || suffix === "jsonl"]).toEqual([true, true]);
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 

@@ -28,11 +28,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const perfect = { "k=1": { top1: 1, top5: 1 }, "k=5": { top1: 1, top5: 1 } };
+const perfect = { top1: { 1: 1, 5: 1 }, top5: { 1: 1, 5: 1 }, knn: { "k=1": { top1: 1, top5: 1 }, "k=5": { top1: 1, top5: 1 } } };
 const options = { k: [1, 5], threads: 1 };
 
 test.each(["safetensors", "npy", "csv"])("evalKnn() over .%s tables gives what it gives over images", async (format) => {
-  const wanted = { trainImages: 15, testImages: 6, classes: 3, dim: 12, knn: perfect };
+  const wanted = { trainImages: 15, testImages: 6, classes: 3, dim: 12, ...perfect };
   expect(await evalKnn({ ...options, train: at(`train.${format}`), test: at(`test.${format}`) })).toEqual(wanted);
   if (format === "csv") expect(await evalKnn({ ...options, model: at("model"), train: at("train"), test: at("test") })).toEqual(wanted);
   // a table on one side, images on the other
@@ -40,7 +40,7 @@ test.each(["safetensors", "npy", "csv"])("evalKnn() over .%s tables gives what i
 });
 
 test("evalKnn() with a split holds out every fifth image of each class, the same of a folder and of its table", async () => {
-  const wanted = { trainImages: 12, testImages: 3, classes: 3, dim: 12, knn: perfect };
+  const wanted = { trainImages: 12, testImages: 3, classes: 3, dim: 12, ...perfect };
   expect(await evalKnn({ ...options, train: at("train.csv"), split: 0.2 })).toEqual(wanted);
   expect(await evalKnn({ ...options, train: at("train"), model: at("model"), split: 0.2 })).toEqual(wanted);
   expect(await evalKnn({ ...options, train: at("train.npy"), split: 0.4 })).toMatchObject({ trainImages: 9, testImages: 6 });
@@ -89,5 +89,5 @@ test("evalKnn() stops at a broken image unless it may be left out", async () => 
   await writeFile(broken, "");
   const over = { ...options, model: at("model"), train: at("train.npy"), test: at("test") };
   await expect(evalKnn(over)).rejects.toThrow(new RegExp(`${basename(dirname(broken))}/broken\\.png": the file is empty.*--skip-broken`));
-  expect(await evalKnn({ ...over, skipBroken: true })).toMatchObject({ testImages: 6, knn: perfect });
+  expect(await evalKnn({ ...over, skipBroken: true })).toMatchObject({ testImages: 6, ...perfect });
 });

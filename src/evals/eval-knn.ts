@@ -31,7 +31,11 @@ export interface EvalKnnResult {
   readonly testImages: number;
   readonly classes: number;
   readonly dim: number;
-  /** By "k=20": shares of right answers. */
+  /** Shares of right answers by k: `top1[20]`. */
+  readonly top1: Readonly<Record<string, number>>;
+  /** Shares of right answers among min(5, k) guesses, by k. */
+  readonly top5: Readonly<Record<string, number>>;
+  /** The same by "k=20". */
   readonly knn: Readonly<Record<string, { readonly top1: number; readonly top5: number }>>;
 }
 
@@ -199,6 +203,8 @@ export async function evalKnn(options: EvalKnnOptions): Promise<EvalKnnResult> {
     testImages: test.labels.length,
     classes,
     dim: train.dim,
+    top1: Object.fromEntries(scores.map((s) => [s.k, s.top1])),
+    top5: Object.fromEntries(scores.map((s) => [s.k, s.top5])),
     knn: Object.fromEntries(scores.map(({ k: of, top1, top5 }) => [`k=${of}`, { top1, top5 }])),
   };
 }

@@ -22,8 +22,8 @@ interface What {
   readonly attention: boolean;
 }
 
-/** Programs kept; a run uses a full batch and a last, smaller one, for features and for pictures. */
-const MAX_PROGRAMS = 6;
+/** Programs kept (contracts 29); a run uses a full batch and a last, smaller one, for features and for pictures. */
+const MAX_PROGRAMS = 8;
 
 export interface Encoded {
   /** `[b, d]`, or `[b, p, d]` for tokens; valid until the next call. */
