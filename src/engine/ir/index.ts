@@ -21,5 +21,5 @@ export { checkShape, isFloat } from "./infer/rule.ts";
 export { numbersOf, valuesKey } from "./numbers.ts";
 export { printGraph, printNode } from "./print.ts";
 export { verifyGraph } from "./verify.ts";
-export { EVAL, interpret } from "./interpret/index.ts";
+export { EVAL, evalNode, interpret } from "./interpret/index.ts";
 export type { Cell } from "./interpret/rule.ts";

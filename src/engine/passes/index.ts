@@ -1,11 +1,11 @@
 /** @file Passes: Graph -> Graph, pure. `optimize` is the order in which they run. */
 import { type Graph, verifyGraph } from "../ir/index.ts";
 import { localize, recompute } from "./regions.ts";
-import { dropIdentities, fuseSums, prune, share } from "./simplify.ts";
+import { dropIdentities, fold, fuseSums, prune, share } from "./simplify.ts";
 
 export { type ArenaPlan, cut, planArena, type Placement, type Stage } from "./cut.ts";
 export { localize, recompute } from "./regions.ts";
-export { dropIdentities, fuseSums, prune, share } from "./simplify.ts";
+export { dropIdentities, fold, fuseSums, prune, share } from "./simplify.ts";
 
 export interface OptimizeOptions {
   /** Regions whose forward work is done again in their backward region (activation checkpointing). */
@@ -16,6 +16,7 @@ export interface OptimizeOptions {
 export function optimize(graph: Graph, { checkpoint }: OptimizeOptions = {}): Graph {
   const passes: ((g: Graph) => Graph)[] = [
     dropIdentities,
+    fold,
     prune,
     ...(checkpoint === undefined ? [] : [(g: Graph): Graph => recompute(g, checkpoint)]),
     localize,

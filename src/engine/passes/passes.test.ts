@@ -5,7 +5,9 @@ import {
   barrier,
   broadcast,
   Builder,
+  compare,
   constant,
+  div,
   dot,
   exp,
   log,
@@ -13,11 +15,12 @@ import {
   region,
   reshape,
   scalar,
+  split,
   stopGradient,
   tanh,
   transpose,
 } from "../trace/index.ts";
-import { dropIdentities, fuseSums, localize, optimize, prune, recompute, share } from "./index.ts";
+import { dropIdentities, fold, fuseSums, localize, optimize, prune, recompute, share } from "./index.ts";
 
 /** The graph before and after a pass, both verified. */
 function beforeAfter(b: Builder, pass: (graph: Graph) => Graph): string {
@@ -64,6 +67,55 @@ test("dropIdentities() drops what only meant something to differentiation, chain
     output y = %0
     output z = %3"
   `);
+});
+
+test("fold() computes what depends on small constants only, and rounds each value to its dtype", () => {
+  const b = new Builder();
+  const x = b.input("x", [2]);
+  const third = div(scalar(b, 1), 3);
+  b.output("y", mul(x, mul(third, 3)));
+  b.output("n", add(scalar(b, 7, "i32"), 1));
+  b.output("c", compare(scalar(b, 1), "lt", 2));
+  expect(beforeAfter(b, (g) => prune(fold(g)))).toMatchInlineSnapshot(`
+    "input x %0: float32[2]
+    %1: float32[] = constant() {dtype=f32 shape=[] data=[1]}
+    %2: float32[] = constant() {dtype=f32 shape=[] data=[3]}
+    %3: float32[] = div(%1, %2)
+    %4: float32[] = constant() {dtype=f32 shape=[] data=[3]}
+    %5: float32[] = mul(%3, %4)
+    %6: float32[2] = mul(%0, %5)
+    %7: int32[] = constant() {dtype=i32 shape=[] data=[7]}
+    %8: int32[] = constant() {dtype=i32 shape=[] data=[1]}
+    %9: int32[] = add(%7, %8)
+    %10: float32[] = constant() {dtype=f32 shape=[] data=[1]}
+    %11: float32[] = constant() {dtype=f32 shape=[] data=[2]}
+    %12: bool[] = compare(%10, %11) {direction=lt}
+    output y = %6
+    output n = %9
+    output c = %12
+    --
+    input x %0: float32[2]
+    %5: float32[] = constant() {dtype=f32 shape=[] data=[1]}
+    %6: float32[2] = mul(%0, %5)
+    %9: int32[] = constant() {dtype=i32 shape=[] data=[8]}
+    %12: bool[] = constant() {dtype=bool shape=[] data=[1]}
+    output y = %6
+    output n = %9
+    output c = %12"
+  `);
+  const [node] = fold(b.graph()).nodes.filter((n) => n.outputs[0]?.id === third.value.id);
+  expect(node?.params).toMatchObject({ data: Float32Array.of(1 / 3) });
+});
+
+test("fold() leaves large results, ops of several outputs, sums over processes and what depends on an input", () => {
+  const b = new Builder();
+  const x = b.input("x", [2]);
+  b.output("wide", broadcast(scalar(b, 1), [100]));
+  split(constant(b, [2], Float32Array.of(1, 2)), 0, [1, 1]).forEach((part, i) => b.output(`part${i}`, part));
+  b.output("sum", b.op("allReduce", [scalar(b, 1)], { reduction: "sum" }));
+  b.output("y", add(x, 1));
+  const graph = b.graph();
+  expect(fold(graph)).toEqual(graph);
 });
 
 test("share() makes equal nodes of one region one, and leaves those of two regions two", () => {

@@ -1,6 +1,6 @@
-/** @file Passes that leave less to do: prune dead nodes, drop identities, share equal nodes, fuse sums into products. */
-import type { Graph, Node, OpName, Value } from "../ir/index.ts";
-import { isOp, valuesKey } from "../ir/index.ts";
+/** @file Passes that leave less to do: prune dead nodes, fold constants, drop identities, share equal nodes, fuse sums into products. */
+import { type DType, sizeOf, type TypedArray } from "../../core/index.ts";
+import { type Cell, evalNode, type Graph, isOp, type Node, numbersOf, type OpName, type Value, valuesKey } from "../ir/index.ts";
 import { countUses, producers, withInputs, withOutputs } from "./rewrite.ts";
 
 /** Drops nodes that no output depends on. */
@@ -13,6 +13,43 @@ export function prune(graph: Graph): Graph {
     nodes.push(n);
   }
   return { ...graph, nodes: nodes.reverse() };
+}
+
+/** Results of more values are not folded: they would only make the model larger. */
+const FOLDED_VALUES = 64;
+
+const ARRAYS: { readonly [K in DType]?: (data: Float64Array) => TypedArray } = {
+  f32: (data) => Float32Array.from(data),
+  f64: (data) => data,
+  i32: (data) => Int32Array.from(data),
+  bool: (data) => Uint8Array.from(data),
+};
+
+/** The node as a constant, where all it reads is in `known`. */
+function folded(node: Node, known: ReadonlyMap<number, Cell>): Node<"constant"> | undefined {
+  if (node.op === "allReduce") return undefined; // a sum over processes, of a constant too
+  const inputs = node.inputs.flatMap((v) => known.get(v.id) ?? []);
+  const [y, ...more] = node.outputs;
+  const make = y === undefined || sizeOf(y.shape) > FOLDED_VALUES ? undefined : ARRAYS[y.dtype];
+  if (y === undefined || make === undefined || more.length > 0 || inputs.length === 0 || inputs.length < node.inputs.length)
+    return undefined;
+  const [value] = evalNode(node, inputs);
+  const params = value === undefined ? undefined : { dtype: y.dtype, shape: y.shape, data: make(value.data) };
+  return params === undefined ? undefined : { ...node, op: "constant", inputs: [], params };
+}
+
+/** Computes what depends on small constants only. Each value is rounded to its own dtype, as it would be at run time. */
+export function fold(graph: Graph): Graph {
+  const known = new Map<number, Cell>();
+  const nodes = graph.nodes.map((node) => {
+    const constant = isOp(node, "constant") ? node : folded(node, known);
+    const [y] = node.outputs;
+    if (constant === undefined || y === undefined) return node;
+    if (constant.params.data.length <= FOLDED_VALUES)
+      known.set(y.id, { shape: y.shape, data: Float64Array.from(numbersOf(constant.params.data)) });
+    return constant;
+  });
+  return { ...graph, nodes };
 }
 
 /** Renames the inputs of each node by what `keep` has put into the map so far, and drops nodes that `keep` refuses. */

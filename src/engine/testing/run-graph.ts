@@ -14,7 +14,7 @@ export async function runGraph(
   using program = device.compile(optimize(builder.graph()));
   for (const [name, view] of program.inputs) {
     const given = values.get(name);
-    if (given === undefined) throw new RangeError(`Cannot run the graph: input "${name}" has no value`);
+    if (given === undefined) throw new RangeError(`Cannot run the graph: input "${name}" has no value; give one`);
     const data = "data" in given ? numbersOf(given.data) : given;
     for (let i = 0; i < view.length; i++) {
       if (view instanceof BigInt64Array) view[i] = BigInt(data[i] ?? 0);

@@ -31,6 +31,6 @@ export function unbroadcast(d: Tensor, shape: Shape): Tensor {
 /** The context's only or first tensors; their presence follows from the op's arity. */
 export function at(tensors: readonly (Tensor | undefined)[], i: number): Tensor {
   const t = tensors[i];
-  if (t === undefined) throw new RangeError(`Cannot read tensor ${i} of a gradient rule: there are ${tensors.length}`);
+  if (t === undefined) throw new RangeError(`Cannot read tensor ${i} of a gradient rule: there are ${tensors.length}; the rule is wrong`);
   return t;
 }

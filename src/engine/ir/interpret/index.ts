@@ -8,7 +8,8 @@ import { SHAPE_OPS } from "./shape-ops.ts";
 
 export const EVAL: EvalTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS };
 
-function evalNode<K extends OpName>(node: Node<K>, inputs: readonly Cell[]): readonly Cell[] {
+/** The outputs of one node. */
+export function evalNode<K extends OpName>(node: Node<K>, inputs: readonly Cell[]): readonly Cell[] {
   const rule: EvalRule<K> = EVAL[node.op];
   return rule(inputs, node.params);
 }
@@ -18,14 +19,14 @@ export function interpret(graph: Graph, values: ReadonlyMap<string, Cell>): Map<
   const cells = new Map<number, Cell>();
   for (const i of graph.inputs) {
     const x = values.get(i.name);
-    if (x === undefined) throw new InternalError(`Cannot interpret the graph: input "${i.name}" has no value`);
+    if (x === undefined) throw new InternalError(`Cannot interpret the graph: input "${i.name}" has no value; give one`);
     if (!sameShape(x.shape, i.value.shape))
       throw new ShapeError(`Cannot interpret the graph: input "${i.name}" is [${x.shape.join(",")}]; give [${i.value.shape.join(",")}]`);
     cells.set(i.value.id, x);
   }
   const get = (id: number): Cell => {
     const x = cells.get(id);
-    if (x === undefined) throw new InternalError(`Cannot interpret the graph: %${id} is used before it is made`);
+    if (x === undefined) throw new InternalError(`Cannot interpret the graph: %${id} is used before it is made; verify the graph`);
     return x;
   };
   for (const node of graph.nodes) {
@@ -36,7 +37,7 @@ export function interpret(graph: Graph, values: ReadonlyMap<string, Cell>): Map<
     node.outputs.forEach((v, i) => {
       const out = outs[i];
       if (out === undefined || !sameShape(out.shape, v.shape))
-        throw new InternalError(`Cannot interpret ${node.op}: output ${i} has another shape than inferred`);
+        throw new InternalError(`Cannot interpret ${node.op}: output ${i} has another shape than inferred; one of its rules is wrong`);
       cells.set(v.id, out);
     });
   }

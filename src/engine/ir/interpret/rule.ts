@@ -42,7 +42,7 @@ export function read(x: Cell, at: readonly number[]): number {
 /** Input i of a rule; its presence was checked when the graph was built. */
 export function input(inputs: readonly Cell[], i: number): Cell {
   const x = inputs[i];
-  if (x === undefined) throw new RangeError(`Cannot read input ${i}: there are ${inputs.length}`);
+  if (x === undefined) throw new RangeError(`Cannot read input ${i}: there are ${inputs.length}; one of its rules is wrong`);
   return x;
 }
 

@@ -80,16 +80,14 @@ describe("lowerStage()", () => {
     if (dq !== undefined) b.output("dq", dq);
     expect(cut(optimize(b.graph())).map((s) => print(decodeModel(lowerStage(s.nodes, s.outputs).bytes)))).toMatchInlineSnapshot(`
       [
-        "t0 = Reshape(c0, c1)
-      t1 = Expand(t0, c2)
-      t2 = ms.FusedMatMul(i0, i1) {transA=0 transB=1 alpha=0.5}
-      t3 = Softmax(t2) {axis=-1}
-      t4 = ms.FusedMatMul(t1, i2) {transA=0 transB=1 alpha=1}
-      t5 = Mul(t4, t3)
-      t6 = ReduceSum(t5, c3) {keepdims=1}
-      t7 = Mul(t3, t6)
-      t8 = Sub(t5, t7)
-      t9 = ms.FusedMatMul(t8, i1) {transA=0 transB=0 alpha=0.5}",
+        "t0 = ms.FusedMatMul(i0, i1) {transA=0 transB=1 alpha=0.5}
+      t1 = Softmax(t0) {axis=-1}
+      t2 = ms.FusedMatMul(c0, i2) {transA=0 transB=1 alpha=1}
+      t3 = Mul(t2, t1)
+      t4 = ReduceSum(t3, c1) {keepdims=1}
+      t5 = Mul(t1, t4)
+      t6 = Sub(t3, t5)
+      t7 = ms.FusedMatMul(t6, i1) {transA=0 transB=0 alpha=0.5}",
       ]
     `);
   });
