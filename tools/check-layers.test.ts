@@ -15,6 +15,7 @@ test.each([
   ["a file inside another room", "src/train/train.ts", 'import { a } from "../weights/half.ts";', "import weights's index.ts"],
   ["more of the engine than trace", "src/objectives/dino.ts", 'import { a } from "../engine/grad/index.ts";', "trace only"],
   ["a higher room of the engine", "src/engine/ir/verify.ts", 'import { a } from "../passes/index.ts";', "passes is above ir"],
+  ["a room nobody knows", "src/utils/x.ts", 'import { a } from "../core/index.ts";', "utils is in no list"],
   ["sharp outside of images/node", "src/data/list.ts", 'import sharp from "sharp";', "only src/images/node/ may"],
   ["a native runtime outside of engine/runtime", "src/cli/main.ts", 'import "koffi";', "only src/engine/runtime/ may"],
   ["Node where a browser runs", "src/images/blur.ts", 'import { cpus } from "node:os";', "without Node"],

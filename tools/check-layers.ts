@@ -21,6 +21,7 @@ const isTest = (file: string): boolean => /\.test\.ts$|\/testing\//.test(file);
 
 /** The rule that an import within `order` breaks, from one room to another. */
 function checkOrder(order: readonly string[], from: string, to: string): string | undefined {
+  for (const room of [from, to]) if (!order.includes(room)) return `${room} is in no list of rooms (tools/check-layers.ts)`;
   return order.indexOf(to) > order.indexOf(from) ? `${to} is above ${from}` : undefined;
 }
 
