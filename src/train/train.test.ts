@@ -211,4 +211,13 @@ describe("train", () => {
     expect(notes.join("\n")).toMatch(/KoLeo looks for neighbours inside each micro-batch of 4 images, not over the 8 of a step/);
     expect(notes.join("\n")).toMatch(/batch norm takes its statistics inside each micro-batch/);
   });
+
+  test("refuses to resume with another list than the checkpoint's", async () => {
+    const out = join(dir, "list-cut");
+    await trainUntil(1, { config: config(3), out });
+    const file = join(out, "data.jsonl");
+    const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+    await writeFileAtomic(file, `${lines.slice(0, -1).join("\n")}\n`);
+    await expect(train({ out, resume: true, acceptDataChange: true })).rejects.toThrow(/data\.jsonl has \d+ images and is not the list/);
+  });
 });

@@ -1,10 +1,12 @@
 /** @file What a run computes with while it lasts: device, network and optimizer, crops. */
-import { Rng } from "../../core/index.ts";
+import { join } from "node:path";
+import { FormatError, Rng } from "../../core/index.ts";
+import { digestList } from "../../data/index.ts";
 import { type Device, openCpu } from "../../engine/runtime/index.ts";
 import { type CropPool, openCropPool } from "../../images/node/index.ts";
 import { dinoSpecs } from "../../methods/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { findLatestCheckpoint, rewindCheckpoints } from "../run/index.ts";
+import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
 import { Stepper } from "../stepper.ts";
 import { dinoConfigOf, optimizerOf } from "./dino-config.ts";
 import { loadInit } from "./init-weights.ts";
@@ -44,11 +46,22 @@ export function openCrops({ data, crops, augment, seed }: TrainConfig): CropPool
   return openCropPool({ threads: Math.max(1, workers), seed, crops, augment, decode, alpha, cacheBytes: cacheMb * 1e6 });
 }
 
+/** Throws FormatError when `data.jsonl` is not the list the checkpoint was made with: the order of the images would be another one. */
+function checkSameList({ dir, list }: Run, { state }: FoundCheckpoint): void {
+  if (state.dataDigest === digestList(list)) return;
+  const file = join(dir, "data.jsonl");
+  throw new FormatError(
+    `Cannot resume "${dir}": data.jsonl has ${list.entries.length} images and is not the list of checkpoint ${state.step}; put the file back from a copy, or start a new run with --init`,
+    { file },
+  );
+}
+
 /** Opens everything, at the last whole checkpoint where the run goes on, and closes it after `use`. */
 export async function withSession<T>(run: Run, use: (session: Session) => Promise<T>): Promise<T> {
   const { dir, options, note } = run;
   const { config } = run.resolved;
   const found = options.resume === true ? await findLatestCheckpoint(dir, { onNotice: note }) : undefined;
+  if (found !== undefined) checkSameList(run, found);
   const startStep = found?.state.step ?? 0;
   await rewindCheckpoints(dir, startStep);
   using device = openCpu({ threads: config.train.threads });
