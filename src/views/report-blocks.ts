@@ -52,7 +52,7 @@ export interface PicturesBlock {
   readonly pixelated?: boolean;
 }
 
-/** Shares of 1 as bars: rows by columns. */
+/** Shares of 1 as bars, rows by columns; the greatest of a column fills its track. */
 export interface BarsBlock {
   readonly kind: "bars";
   readonly columns: readonly string[];
@@ -106,8 +106,11 @@ function pictures({ columns, groups, rows, sizePx = 112, pixelated = false }: Pi
 }
 
 function bars({ columns, rows }: BarsBlock): string {
-  const cell = (value: number): string =>
-    `<td><span class="bar"><span style="width:${(100 * Math.min(1, Math.max(0, value))).toFixed(1)}%"></span></span>${percent(value)}</td>`;
+  const most = columns.map((_, c) => Math.max(1e-9, ...rows.map(({ values }) => values[c] ?? 0)));
+  const cell = (value: number, c: number): string => {
+    const part = Math.max(0, value / (most[c] ?? 1));
+    return `<td><span class="bar"><span style="width:${(100 * part).toFixed(1)}%"></span></span>${percent(value)}</td>`;
+  };
   const head = columns.map((c) => `<th scope="col">${escapeHtml(c)}</th>`).join("");
   const body = rows.map(
     ({ label, values, strong = false }) =>

@@ -75,11 +75,14 @@ test("pictures have alternative texts, and marks that do not need colour", () =>
   expect(html).not.toContain('<th scope="col">'); // columns without names have no heading row
 });
 
-test("bars stay inside their track and say the number", () => {
-  const html = withBlocks({ kind: "bars", columns: ["a", "b"], rows: [{ label: "net", values: [0.413, 1.2], strong: true }] });
-  expect(html).toContain("width:41.3%");
-  expect(html).toContain("41.3 %");
-  expect(html).toContain("width:100.0%");
+test("bars fill their track at the greatest value of a column, and say the number", () => {
+  const rows = [
+    { label: "net", values: [0.4, 0], strong: true },
+    { label: "pixels", values: [0.1, 0] },
+  ];
+  const html = withBlocks({ kind: "bars", columns: ["a", "b"], rows });
+  expect([...html.matchAll(/width:([\d.]+)%"/g)].map((m) => m[1])).toEqual(["100.0", "0.0", "25.0", "0.0"]);
+  expect(html).toContain("40.0 %");
 });
 
 test("credits link https addresses only", () => {
