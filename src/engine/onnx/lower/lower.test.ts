@@ -106,6 +106,14 @@ describe("lowerStage()", () => {
     expect(stage(3)).toEqual(stage(0));
   });
 
+  test("shares equal constants, and keeps 0 and -0 apart", () => {
+    const b = new Builder();
+    const x = b.input("x", [1]);
+    b.output("a", add(div(x, 0), div(x, -0)));
+    b.output("b", mul(mul(x, 5), 5));
+    expect(modelOf(b).initializers.map((c) => c.data)).toEqual([Float32Array.of(0), Float32Array.of(-0), Float32Array.of(5)]);
+  });
+
   test("leaves out what its outputs do not need, inputs too", () => {
     const b = new Builder();
     const [x, unused] = [b.input("x", [2]), b.input("unused", [2])];

@@ -210,8 +210,9 @@ export const COMPOSITE_CASES: CaseTable<Exclude<ReduceOp, ContractionOp>> = {
       attention({ b: 2, h: 2, t: 3, n: 3, d: 2 }),
       attention({ b: 1, h: 3, t: 1, n: 4, d: 2 }),
       attention({ b: 1, h: 1, t: 1, n: 1, d: 1 }),
-      // 6 heads of 513 keys: more than one chunk, the last one smaller
+      // more than one chunk, the last one smaller
       attention({ b: 2, h: 2, t: 513, n: 513, d: 1 }, { gradient: "device", tolerance: { atol: 2e-5, rtol: 1e-4 } }),
+      attention({ b: 2, h: 3, t: 300, n: 700, d: 1 }, { gradient: "device", tolerance: { atol: 2e-5, rtol: 1e-4 } }),
       attention({ b: 1, h: 2, t: 1, n: 700, d: 2 }, { gradient: "device" }),
     ],
     refuses: [
