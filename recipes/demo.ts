@@ -34,14 +34,16 @@ async function prepare(): Promise<Emoji> {
   return emoji;
 }
 
+/** A few hundred steps are all there is: small batches, few prototypes and a high learning rate make the most of them. */
 async function learn(): Promise<TrainResult> {
   const config: UserConfig = {
     data: { path: manifest, alpha: "white" },
     model: { arch: "vit", width: 96, depth: 4, heads: 3, patchSizePx: 4, imageSizePx: SIZE_PX },
     crops: { globalSizePx: SIZE_PX, localSizePx: 16, localCount: 2 },
-    head: { prototypes: 512 },
-    objective: { centering: "sinkhorn", koleoWeight: 0.1, teacherTemp: 0.05, warmupTeacherTemp: 0.05 },
-    train: { batchSize: 128, minutes },
+    head: { prototypes: 128 },
+    objective: { centering: "sinkhorn", koleoWeight: 0.1, teacherTemp: 0.04, warmupTeacherTemp: 0.04 },
+    optim: { lr: 0.002 },
+    train: { batchSize: 64, minutes },
   };
   const note = (line: string): void => progress.note(line);
   const result = await train({ config, out, overwrite: true, onNotice: note, onProgress: progress.onProgress });

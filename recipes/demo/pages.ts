@@ -36,14 +36,19 @@ async function whole(drawing: Drawing | undefined, { credits }: Findings): Promi
   return { mime: "image/png", bytes: await readFile(drawing.path), alt: nameOf(drawing, credits) };
 }
 
-async function crop(planes: Float32Array, index: number, alt: string, { mean, std }: HeldOut): Promise<ReportPicture> {
+async function crop(
+  planes: Float32Array,
+  index: number,
+  { alt, heldOut }: { readonly alt: string; readonly heldOut: HeldOut },
+): Promise<ReportPicture> {
+  const { mean, std } = heldOut;
   const length = 3 * SIZE_PX ** 2;
   const image = fromPlanes(planes.subarray(index * length, (index + 1) * length), { width: SIZE_PX, height: SIZE_PX, mean, std });
   return { mime: "image/png", bytes: await encodePng(image), alt };
 }
 
 /** Drawings for the page: drawn by seed, not chosen by how well they do; each thing once. */
-function queriesOf({ heldOut }: Findings, hasOthers: boolean): readonly number[] {
+function queriesOf({ heldOut }: Findings, { minOthers }: { readonly minOthers: number }): readonly number[] {
   const { drawings } = heldOut;
   const others = othersOf(heldOut);
   const seen = new Set<string>();
@@ -51,7 +56,7 @@ function queriesOf({ heldOut }: Findings, hasOthers: boolean): readonly number[]
   return Array.from(order)
     .filter((i) => {
       const identity = drawings[i]?.identity ?? "";
-      if (seen.has(identity) || (hasOthers && (others[i] ?? 0) < 2)) return false;
+      if (seen.has(identity) || (others[i] ?? 0) < minOthers) return false;
       seen.add(identity);
       return true;
     })
@@ -84,11 +89,14 @@ async function cropSection(findings: Findings): Promise<ReportSection> {
     const found = evaluations.map(async ({ foundCrop }): Promise<ReportPicture> => {
       const at = foundCrop[i] ?? 0;
       const there = drawings[at];
-      const picture = await crop(heldOut.first, at, there === undefined ? "" : nameOf(there, credits), heldOut);
+      const picture = await crop(heldOut.first, at, { alt: there === undefined ? "" : nameOf(there, credits), heldOut });
       return { ...picture, mark: at === i ? "right" : "wrong" };
     });
-    const target = await crop(heldOut.first, i, `${name}, first crop`, heldOut);
-    return { label: name, cells: [await crop(heldOut.second, i, `${name}, second crop`, heldOut), target, ...(await Promise.all(found))] };
+    const target = await crop(heldOut.first, i, { alt: `${name}, first crop`, heldOut });
+    return {
+      label: name,
+      cells: [await crop(heldOut.second, i, { alt: `${name}, second crop`, heldOut }), target, ...(await Promise.all(found))],
+    };
   };
   return {
     title: "The same drawing again",
@@ -97,7 +105,7 @@ async function cropSection(findings: Findings): Promise<ReportSection> {
       {
         kind: "pictures",
         columns: ["asked", "to find", ...evaluations.map((e) => e.name)],
-        rows: await Promise.all(queriesOf(findings, false).map(row)),
+        rows: await Promise.all(queriesOf(findings, { minOthers: 0 }).map(row)),
         sizePx: 72,
       },
       creditsBlock(credits),
@@ -128,7 +136,7 @@ async function neighbourSection(findings: Findings): Promise<ReportSection> {
         kind: "pictures",
         groups: [{ title: "asked", span: 1 }, ...shown.map(({ name }) => ({ title: name, span: SHOWN }))],
         columns: Array.from({ length: 1 + shown.length * SHOWN }, () => ""),
-        rows: await Promise.all(queriesOf(findings, true).map(row)),
+        rows: await Promise.all(queriesOf(findings, { minOthers: 2 }).map(row)),
         sizePx: 56,
       },
       creditsBlock(credits),

@@ -116,12 +116,16 @@ function levelLine({ y: value, name }: Level, { y, top }: Frame): string {
 }
 
 /** Above the plot: the place, then every series in its colour with its value there. */
-function readout(place: string, series: readonly Series[], values: readonly (number | undefined)[], { label }: Frame): string {
+function readout(
+  place: string,
+  values: readonly (number | undefined)[],
+  { series, frame }: { readonly series: readonly Series[]; readonly frame: Frame },
+): string {
   const parts = series.map((s, i) => {
     const value = values[i];
     const name = series.length > 1 ? `${KEYS[i % 4] ?? ""} ${escapeHtml(s.name)} ` : "";
     const [x, y] = [LEFT + PLACE_PX + (i % 2) * SERIES_PX, 12 + LINE_PX * Math.floor(i / 2)];
-    return `<tspan x="${x}" y="${y}" style="fill:${COLOURS[i % 4] ?? ""}">${name}<tspan class="value">${value === undefined ? "–" : label(value)}</tspan></tspan>`;
+    return `<tspan x="${x}" y="${y}" style="fill:${COLOURS[i % 4] ?? ""}">${name}<tspan class="value">${value === undefined ? "–" : frame.label(value)}</tspan></tspan>`;
   });
   return `<text x="${LEFT}" y="12">${escapeHtml(place)}${parts.join("")}</text>`;
 }
@@ -142,7 +146,7 @@ function hoverStops({ series, xName = "step" }: ChartOptions, frame: Frame): str
       const dots = values.flatMap((v, s) =>
         v === undefined ? [] : [`<circle cx="${here}" cy="${frame.y(v)}" r="3.5" fill="${COLOURS[s % 4] ?? ""}"/>`],
       );
-      return `<g class="stop"><rect x="${left.toFixed(1)}" y="${frame.top}" width="${Math.max(1, right - left).toFixed(1)}" height="${HEIGHT - frame.top - BOTTOM}"/><g><line x1="${here}" x2="${here}" y1="${frame.top}" y2="${HEIGHT - BOTTOM}"/>${dots.join("")}${readout(`${xName} ${shortNumber(at)}`, series, values, frame)}</g></g>`;
+      return `<g class="stop"><rect x="${left.toFixed(1)}" y="${frame.top}" width="${Math.max(1, right - left).toFixed(1)}" height="${HEIGHT - frame.top - BOTTOM}"/><g><line x1="${here}" x2="${here}" y1="${frame.top}" y2="${HEIGHT - BOTTOM}"/>${dots.join("")}${readout(`${xName} ${shortNumber(at)}`, values, { series, frame })}</g></g>`;
     })
     .join("");
 }
@@ -167,7 +171,7 @@ export function lineChart(options: ChartOptions): string {
     axes(frame, drawn),
     levels.map((l) => levelLine(l, frame)).join(""),
     series.map((s, i) => lineOf(s, i, frame)).join(""),
-    `<g class="last">${readout("last", series, last, frame)}</g>`,
+    `<g class="last">${readout("last", last, { series, frame })}</g>`,
     hoverStops(drawn, frame),
   ].join("");
   const note = text === undefined ? "" : `<p>${escapeHtml(text)}</p>`;

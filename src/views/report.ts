@@ -36,7 +36,7 @@ const CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 function renderAlarm(text: string): string {
   const [seen = "", ...rest] = text.split("; ");
   const remedy = rest.length > 1 ? rest.slice(1).join("; ") : rest.join("; ");
-  const meaning = rest.length > 1 ? `<p>${escapeHtml(rest[0] ?? "")}</p>` : "";
+  const meaning = rest.length > 1 ? `<p><b>What it means:</b> ${escapeHtml(rest[0] ?? "")}</p>` : "";
   const what = remedy === "" ? "" : `<p><b>What to do:</b> ${escapeHtml(remedy)}</p>`;
   return `<div class="alarm" role="alert"><p><b>Alarm.</b> ${escapeHtml(seen)}</p>${meaning}${what}</div>`;
 }
