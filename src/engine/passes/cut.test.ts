@@ -106,6 +106,14 @@ describe("cut() of a network of three blocks", () => {
   });
 });
 
+test("running gradients of matrices ride in the product that makes the new ones (contracts 6)", () => {
+  const graph = optimize(traceToy({ groups: 2, running: true }));
+  const made = new Map(graph.nodes.flatMap((n) => n.outputs.map((v) => [v.id, n.op] as const)));
+  const matrices = graph.outputs.filter((o) => o.kind === "grad" && o.value.shape.length === 2);
+  expect(matrices).toHaveLength(3 * 6);
+  expect(new Set(matrices.map((o) => made.get(o.value.id)))).toEqual(new Set(["dotAdd"]));
+});
+
 describe("planArena()", () => {
   test("gives values that live at one time memory apart, and reuses memory", () => {
     fc.assert(

@@ -72,6 +72,21 @@ describe("lowerStage()", () => {
     `);
   });
 
+  test("sums the leading axes of many rows as a product with ones, which runs on all threads; others by ReduceSum", () => {
+    const b = new Builder();
+    const [tall, short] = [b.input("tall", [4, 8, 3]), b.input("short", [2, 3])];
+    b.output("a", b.op("reduceSum", [tall], { axes: [0, 1], keepDims: false }));
+    b.output("b", b.op("reduceSum", [short], { axes: [0], keepDims: false }));
+    b.output("c", b.op("reduceSumSquare", [short], { axes: [], keepDims: false }));
+    expect(print(modelOf(b))).toMatchInlineSnapshot(`
+      "t0 = Reshape(i0, c0)
+      t1 = Gemm(c1, t0)
+      t2 = Reshape(t1, c2)
+      t3 = ReduceSum(i1, c3) {keepdims=0}
+      t4 = Mul(i1, i1)"
+    `);
+  });
+
   test("lowers attention and its gradient without keeping probabilities", () => {
     const b = new Builder();
     const [q, k, v] = ["q", "k", "v"].map((name) => b.input(name, [1, 2, 3, 4])) as [Tensor, Tensor, Tensor]; // three names

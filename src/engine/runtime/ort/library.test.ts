@@ -56,6 +56,7 @@ describe("pickLibrary()", () => {
   });
 
   test("takes no library of another folder or name", () => {
+    expect(pickLibrary(["napi-v6/linux/x64/libonnxruntime.so.1/notes.txt"], "linux", "x64")).toBeUndefined();
     expect(pickLibrary(["napi-v6/linux/x64/old/libonnxruntime.so.1"], "linux", "x64")).toBeUndefined();
     expect(pickLibrary(["napi-v6/linux/x64/libonnxruntime_providers_shared.so"], "linux", "x64")).toBeUndefined();
     expect(pickLibrary([], "linux", "x64")).toBeUndefined();
