@@ -22,7 +22,8 @@ export interface LoaderOptions {
 /** A picture as the pools want it. */
 export function imageRef(list: DataList, sampleId: number): ImageRef {
   const entry = list.entries[sampleId];
-  if (entry === undefined) throw new RangeError(`Cannot take sample ${sampleId}: the list has ${list.entries.length} images`);
+  if (entry === undefined)
+    throw new RangeError(`Cannot take sample ${sampleId}: the list has ${list.entries.length} images; give a smaller id`);
   const { path, offset, bytes } = entry;
   return { sampleId, path, ...(offset === undefined ? {} : { offset, bytes }) };
 }
@@ -138,7 +139,7 @@ export class Loader implements AsyncDisposable {
   async next(): Promise<CropBatch> {
     this.#fill();
     const first = this.#queue.shift();
-    if (first === undefined) throw new RangeError("Cannot load a batch: the run's last step is done");
+    if (first === undefined) throw new RangeError("Cannot load a batch: the run's last step is done; open a loader for more");
     this.#fill();
     const start = performance.now();
     const batch = await first.batch;

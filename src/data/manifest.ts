@@ -30,7 +30,7 @@ function rowOf(line: string, suffix: string): ManifestRow {
     return { image: row.path, label: row.label };
   }
   const [image = "", label] = cellsOf(line, suffix === "tsv" ? "\t" : ",");
-  if (image === "") throw new FormatError("the first cell is empty");
+  if (image === "") throw new FormatError("Cannot read the line: its first cell is empty; write path,label");
   return { image, label: label === "" ? undefined : label };
 }
 

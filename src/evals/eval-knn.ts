@@ -130,9 +130,12 @@ async function embedSides(
 
 async function readSides({ train, test, split, model, ...request }: EvalKnnOptions): Promise<readonly [Labelled, Labelled]> {
   if ((test === undefined) === (split === undefined))
-    throw new ConfigError(`Cannot evaluate "${train}": give either images to classify (--test) or the share to hold out (--split)`, {
-      keyPath: "test",
-    });
+    throw new ConfigError(
+      `Cannot evaluate "${train}": its test side is not clear; give either images to classify (--test) or the share to hold out (--split)`,
+      {
+        keyPath: "test",
+      },
+    );
   const first = await readSide(train, request);
   const sides = test === undefined ? splitSide(first, split ?? 0) : ([first, await readSide(test, request)] as const);
   const [a, b] = await embedSides(sides, model, request);
@@ -170,7 +173,7 @@ export interface VoteKnnOptions extends Pick<EvalKnnOptions, "signal" | "onProgr
 export async function voteKnn([train, test]: readonly [Labelled, Labelled], options: VoteKnnOptions): Promise<readonly KnnScore[]> {
   const { k, temperature, threads, signal, onProgress } = options;
   if (train.dim !== test.dim)
-    throw new ConfigError(`Cannot compare features of ${train.dim} and ${test.dim} numbers; embed both with one model`, {
+    throw new ConfigError(`Cannot compare features: one side has ${train.dim} numbers, the other ${test.dim}; embed both with one model`, {
       keyPath: "test",
     });
   if (k.length === 0) throw new ConfigError("Cannot vote: no number of neighbours is given; give k, such as 20", { keyPath: "k" });

@@ -119,7 +119,10 @@ export async function readFeatureTable(path: string): Promise<FeatureTable> {
   const { shape, features } = table;
   const [rows = 0] = shape;
   if (shape.length < 2 || shape.length > 3 || features.length !== sizeOf(shape))
-    throw new FormatError(`Cannot use table "${path}": its features have shape [${shape.join(",")}], not [n,d] or [n,p,d]`, { file: path });
+    throw new FormatError(
+      `Cannot use table "${path}": its features have shape [${shape.join(",")}], not [n,d] or [n,p,d]; make it by \`tricera embed\``,
+      { file: path },
+    );
   const side = await readSidecar(path, rows);
   const labels = table.labels ?? side?.labels ?? undefined;
   if (labels !== undefined && labels.length !== rows)

@@ -1,22 +1,11 @@
 /** @file One training step on a device: the traced parts compiled over flat buffers, the optimizer, and the state between steps. */
-import { InternalError, type Rng, type TypedArray } from "../core/index.ts";
-import { optimize } from "../engine/passes/index.ts";
+import { InternalError, type Rng } from "../core/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import {
-  type DinoConfig,
-  dinoSpecs,
-  dinoState,
-  drawDropPath,
-  isFrozen,
-  traceStudent,
-  traceTargets,
-  traceTeacher,
-} from "../methods/index.ts";
+import { type DinoConfig, dinoSpecs, dinoState, drawDropPath, isFrozen } from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
 import {
   allocShared,
   type Clip,
-  type FlatParams,
   type FusedOptimizer,
   type FusedStepResult,
   makeLayout,
@@ -25,6 +14,7 @@ import {
   openFusedOptimizer,
   type OptimizerConfig,
 } from "../optim/index.ts";
+import { compileDino, floats, type Flats } from "./programs.ts";
 
 export interface StepperOptions {
   readonly config: DinoConfig;
@@ -68,26 +58,6 @@ export interface StepResult {
   /** The teacher's class tokens `[2·b, d]` of the last micro-batch. */
   readonly features: Float32Array;
   readonly optimizer: FusedStepResult;
-}
-
-type Flats = {
-  readonly params: FlatParams;
-  readonly teacher: FlatParams;
-  readonly grads: FlatParams;
-  readonly grads2?: FlatParams;
-  readonly mean: FlatParams;
-  readonly square?: FlatParams;
-};
-
-/** The views of a flat buffer under the names a program uses. */
-function named(flat: FlatParams, specs: readonly ParamSpec[], prefix: string): [string, Float32Array][] {
-  return specs.map((s) => [prefix + s.name, flat.view(s.name)]);
-}
-
-function floats(program: Program, side: "inputs" | "outputs", name: string): Float32Array {
-  const view = program[side].get(name);
-  if (!(view instanceof Float32Array)) throw new InternalError(`Cannot step: the program has no float32 ${side.slice(0, -1)} "${name}"`);
-  return view;
 }
 
 /** Rows of a micro-batch out of crop-major rows of the batch: `[v, b, …]` -> `[v, micro, …]`. */
@@ -153,32 +123,10 @@ export class Stepper implements AsyncDisposable {
       dinoState(config).map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]),
     );
     const { teacher, params, grads, grads2, mean, square } = this.flats;
-    const prepare = checkpointing ? { checkpoint: (region: string) => region.includes("blocks.") } : {};
-    this.#teacher = device.compile(optimize(traceTeacher(config)), {
-      inputs: new Map([...named(teacher, this.specs, "teacher."), ...this.state]),
-    });
-    const shared =
-      accumulate === 1
-        ? { inputs: new Map([["logits", floats(this.#teacher, "outputs", "logits")]]) }
-        : { inputs: new Map<string, Float32Array>() };
-    this.#targets = device.compile(optimize(traceTargets(config)), { inputs: new Map([...shared.inputs, ...this.state]) });
-    const student = (running: FlatParams | undefined, to: FlatParams): Program =>
-      device.compile(optimize(traceStudent(config, { running: running !== undefined }), prepare), {
-        inputs: new Map<string, TypedArray>([
-          ...named(params, this.specs, "student."),
-          ...this.state,
-          ...(running === undefined ? [] : named(running, this.specs, "running.")),
-          ...(accumulate === 1
-            ? [
-                ["targets", floats(this.#targets, "outputs", "targets")] as const,
-                ["globals", floats(this.#teacher, "inputs", "globals")] as const,
-              ]
-            : []),
-        ]),
-        outputs: new Map(named(to, this.specs, "")),
-      });
-    this.#students =
-      grads2 === undefined ? [student(undefined, grads)] : [student(undefined, grads), student(grads, grads2), student(grads2, grads)];
+    const programs = compileDino(config, { device, specs: this.specs, flats: this.flats, state: this.state, checkpointing });
+    this.#teacher = programs.teacher;
+    this.#targets = programs.targets;
+    this.#students = programs.students;
     const frozen = isFrozen(config);
     this.#lastLayer = namesContaining(this.specs, "last_layer");
     this.optimizer = openFusedOptimizer({

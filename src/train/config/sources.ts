@@ -32,7 +32,7 @@ async function readData(path: string): Promise<unknown> {
 
 async function runCode(path: string): Promise<unknown> {
   try {
-    const loaded: { readonly default?: unknown; readonly config?: unknown } = await import(pathToFileURL(resolve(path)).href);
+    const loaded: { readonly default?: unknown; readonly config?: unknown } = (await import(pathToFileURL(resolve(path)).href)) as object; // a module is an object
     return loaded.default ?? loaded.config;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

@@ -64,7 +64,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
   const { resolved, totalSteps } = await settleLength(run, session, openLoader(0));
   const loader = openLoader(totalSteps, ({ reason }) => run.note(`Left out: ${reason}`));
   using metrics = MetricsLog.open(run.dir, { step: session.startStep });
-  const board = resolved.config.log.tensorboard ? await TensorboardWriter.open(run.dir, { step: session.startStep }) : undefined;
+  const board = resolved.config.log.tensorboard ? TensorboardWriter.open(run.dir, { step: session.startStep }) : undefined;
   const keeper = await Keeper.open({ run, session, resolved, stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
   await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device });
   const watch = new Watch(resolved.config, totalSteps);

@@ -59,7 +59,8 @@ export function milestoneDir(runDir: string, share: number): string {
 async function sumOf(path: string): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash("sha256");
   let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+  const stream: AsyncIterable<Buffer> = createReadStream(path, { highWaterMark: 1 << 20 }); // no encoding is set, so it gives buffers
+  for await (const chunk of stream) {
     hash.update(chunk);
     bytes += chunk.length;
   }
