@@ -70,7 +70,7 @@ test("evalKnn() refuses what has no classes, no model, tokens, other widths, or 
   await embed({ model: at("model"), data: at("test"), out: at("patches.npy"), pool: "patch", threads: 1 });
   await expect(run({ test: at("patches.npy") })).rejects.toThrow(/its features have shape \[6,16,12\]; embed with one vector/);
   await embed({ model: at("model"), data: at("test"), out: at("wide.npy"), pool: "cls+mean", threads: 1 });
-  await expect(run({ test: at("wide.npy") })).rejects.toThrow(/Cannot compare features of 12 and 24 numbers/);
+  await expect(run({ test: at("wide.npy") })).rejects.toThrow(/Cannot compare features: one side has 12 numbers, the other 24/);
   await embed({ model: at("model"), data: at("test"), out: at("plain.npy"), labels: "none", threads: 1 });
   await expect(run({ test: at("plain.npy") })).rejects.toThrow(/it has no labels; embed a folder/);
   const bad = { dtype: "f32", shape: [1, 12], data: new Float32Array(12).fill(NaN) } as const;
