@@ -34,13 +34,16 @@ async function prepare(): Promise<Emoji> {
   return emoji;
 }
 
-/** A few hundred steps are all there is: small batches, few prototypes and a high learning rate make the most of them. */
+/**
+ * A few hundred steps are all there is: small batches, few prototypes and a high learning rate make the most of them;
+ * without local crops, which are 16 px here, a step takes two thirds of the time.
+ */
 async function learn(): Promise<TrainResult> {
   const config: UserConfig = {
     data: { path: manifest, alpha: "white" },
     model: { arch: "vit", width: 96, depth: 4, heads: 3, patchSizePx: 4, imageSizePx: SIZE_PX },
-    crops: { globalSizePx: SIZE_PX, localSizePx: 16, localCount: 2 },
-    head: { prototypes: 128 },
+    crops: { globalSizePx: SIZE_PX, localSizePx: 16, localCount: 0 },
+    head: { prototypes: 256 },
     objective: { centering: "sinkhorn", koleoWeight: 0.1, teacherTemp: 0.04, warmupTeacherTemp: 0.04 },
     optim: { lr: 0.002 },
     train: { batchSize: 64, minutes },
