@@ -35,7 +35,7 @@ function openTeacher({ stepper, device, resolved }: ProbeOptions): Encoder {
 function openPool({ data, augment, crops }: TrainConfig): EvalPool {
   const { mean, std } = augment;
   const { decode, alpha } = data;
-  return openEvalPool({ resize: "square", threads: 1, decode, alpha, mean, std, imageSizePx: crops.globalSizePx });
+  return openEvalPool({ resize: "square", threads: Math.max(1, data.workers), decode, alpha, mean, std, imageSizePx: crops.globalSizePx });
 }
 
 /** Watches one run. What it sees is kept in `RUN/pictures`, so that a resumed run's report shows the whole of it. */

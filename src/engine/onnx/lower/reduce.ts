@@ -32,32 +32,39 @@ function reduceSum(node: Node<"reduceSum">, to: Lowering): readonly string[] {
   return [to.emit("Reshape", [columnSums(to, flat, rows), to.i64(keepDims ? shape : x.shape.slice(axes.length))])];
 }
 
-/** dx = inv (g − mean g − x̂ mean(g x̂)), g = dy w, x̂ = (x − mean) inv; dw = Σ dy x̂, db = Σ dy. */
+/**
+ * dx = inv (g − mean g − x̂ mean(g x̂)), g = dy w, x̂ = (x − mean) inv; dw = Σ dy x̂, db = Σ dy.
+ * The means are products with the column w/d: mean(g x̂) from dy x̂, which dw needs anyway.
+ */
 function layerNormGrad(node: Node<"layerNormGrad">, to: Lowering): readonly string[] {
   const [dy = "", x = "", w = "", mean = "", inv = ""] = node.inputs.map((v) => to.name(v));
   const shape = arg(node, 0).shape;
   const d = shape.at(-1) ?? 1;
-  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const lead = shape.slice(0, -1);
+  const rows = lead.reduce((a, b) => a * b, 1);
+  const flat = (name: string): string => (shape.length === 2 ? name : to.emit("Reshape", [name, to.i64([rows, d])]));
   const hat = to.emit("Mul", [to.emit("Sub", [x, mean]), inv]);
-  const g = to.emit("Mul", [dy, w]);
-  const m2 = overLast(to, to.emit("Mul", [g, hat]), "ReduceMean");
-  const centred = to.emit("Sub", [g, overLast(to, g, "ReduceMean")]);
-  const dx = to.emit("Mul", [to.emit("Sub", [centred, to.emit("Mul", [hat, m2])]), inv]);
-  const columns = (name: string): string => {
-    const flat = shape.length === 2 ? name : to.emit("Reshape", [name, to.i64([rows, d])]);
-    return to.emit("Reshape", [columnSums(to, flat, rows), to.i64([d])]);
-  };
-  return [dx, columns(to.emit("Mul", [dy, hat])), columns(dy)];
+  const dyHat = to.emit("Mul", [dy, hat]);
+  const [dy2, dyHat2] = [flat(dy), flat(dyHat)];
+  const column = to.emit("Reshape", [to.emit("Mul", [w, to.f32(1 / d)]), to.i64([d, 1])]);
+  const meanOf = (matrix: string): string => to.emit("Reshape", [to.emit("MatMul", [matrix, column]), to.i64([...lead, 1])]);
+  const centred = to.emit("Sub", [to.emit("Mul", [dy, w]), meanOf(dy2)]);
+  const dx = to.emit("Mul", [to.emit("Sub", [centred, to.emit("Mul", [hat, meanOf(dyHat2)])]), inv]);
+  const columns = (matrix: string): string => to.emit("Reshape", [columnSums(to, matrix, rows), to.i64([d])]);
+  return [dx, columns(dyHat2), columns(dy2)];
 }
 
-/** dx = dy (Φ(x) + x φ(x)). With s = x/√2: Φ = (1 + erf s)/2 and x φ(x) = s e^(−s²)/√π. */
+/**
+ * dx = dy (Φ(x) + x φ(x)). With s = x/√2: Φ = (1 + erf s)/2 and x φ(x) = s e^(−s²)/√π.
+ * HardSigmoid is (1 + e)/2 in one pass here: erf never leaves [−1, 1], so it never clips.
+ */
 function geluGrad(node: Node<"geluGrad">, to: Lowering): readonly string[] {
   const [dy = "", x = ""] = node.inputs.map((v) => to.name(v));
   const s = to.emit("Mul", [x, to.f32(Math.SQRT1_2)]);
-  const power = to.emit("Sub", [to.f32(Math.log(2 / Math.sqrt(Math.PI))), to.emit("Mul", [s, s])]);
+  const power = to.emit("Sub", [to.f32(-Math.log(Math.PI) / 2), to.emit("Mul", [s, s])]);
   const bell = to.emit("Mul", [s, to.emit("Exp", [power])]);
-  const slope2 = to.emit("Add", [to.emit("Add", [to.emit("Erf", [s]), to.f32(1)]), bell]);
-  return [to.emit("Mul", [to.emit("Mul", [dy, to.f32(0.5)]), slope2])];
+  const phi = to.emit("HardSigmoid", [to.emit("Erf", [s])], { attrs: { alpha: { float: 0.5 }, beta: { float: 0.5 } } });
+  return [to.emit("Mul", [dy, to.emit("Add", [phi, bell])])];
 }
 
 export const REDUCTIONS: LowerTable<ReduceOp> = {
