@@ -5,7 +5,7 @@ const isSlow = process.env["TRICERA_SLOW"] === "1" || process.argv.some((word) =
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "tools/**/*.test.ts"],
+    include: ["src/**/*.test.ts", "tools/**/*.test.ts", "recipes/**/*.test.ts"],
     exclude: [...configDefaults.exclude, ...(isSlow ? [] : ["**/*.slow.test.ts"])],
     testTimeout: 60_000,
     pool: "forks",

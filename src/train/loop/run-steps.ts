@@ -2,7 +2,7 @@
 import { Loader } from "../../data/index.ts";
 import type { FailedImage } from "../../images/node/index.ts";
 import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
-import { MetricsLog, type MetricsLine, TensorboardWriter } from "../run/index.ts";
+import { MetricsLog, type MetricsLine, readMetrics, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
 import { dinoConfigOf, scheduleScalars } from "./dino-config.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
@@ -69,7 +69,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
   await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device });
   const watch = new Watch(resolved.config, totalSteps);
   const bench: Bench = { run, session, resolved, totalSteps, loader, keeper, probe, watch, metrics, board };
-  const at: Standing = { step: session.startStep, loss: NaN, stepMs: 0 };
+  const at: Standing = { step: session.startStep, loss: await lastLoss(run.dir), stepMs: 0 };
   try {
     await loop(bench, at);
   } catch (error) {
@@ -88,6 +88,11 @@ function accumulationNotes({ train, objective, head }: TrainConfig): readonly st
     ...(objective.koleoWeight > 0 ? [`KoLeo looks for neighbours ${where}`] : []),
     ...(head.batchNorm ? [`The head's batch norm takes its statistics ${where}`] : []),
   ];
+}
+
+/** The loss of the last step so far; NaN where there is none. */
+async function lastLoss(dir: string): Promise<number> {
+  return Number((await readMetrics(dir)).findLast((line) => typeof line["loss"] === "number")?.["loss"] ?? NaN);
 }
 
 async function loop(bench: Bench, at: Standing): Promise<void> {
@@ -144,7 +149,7 @@ function report({ run, totalSteps }: Bench, step: number, now: { readonly line: 
 async function look({ run, resolved, totalSteps, loader, keeper, probe, metrics, board }: Bench, step: number): Promise<void> {
   const { log, knn } = resolved.config;
   const isDue = (every: number): boolean => every > 0 && (step % every === 0 || step === totalSteps);
-  if (isDue(log.imagesEverySteps)) await probe.snapshot(step);
+  if (isDue(log.imagesEverySteps)) await probe.snapshot(step, run.options.signal);
   if (knn.train === null || !isDue(Math.max(1, Math.round(knn.everyEpochs * loader.stepsPerEpoch)))) return;
   const knnTop1 = await probe.knn(run.options.signal);
   metrics.append({ step, knnTop1 });
@@ -166,14 +171,15 @@ async function finish(
   const minutes = (performance.now() - started) / 60_000;
   const waitShare = at.stepMs > 0 ? loader.waitedMs / at.stepMs : 0;
   const { model, train } = resolved.config;
-  await probe.report([
+  const facts = [
     ["Model", model.arch],
     ["Steps", `${at.step} of ${totalSteps}`],
     ["Images", String(run.list.entries.length)],
     ["Images a step", String(train.batchSize * train.accumulate)],
     ["Minutes", minutes.toFixed(1)],
-    ["Waiting for images", `${(100 * waitShare).toFixed(1)} % of the time of the steps`],
+    ["Waiting for images", `${(100 * waitShare).toFixed(1)} %`],
     ["Broken images", String(loader.failed.length)],
-  ]);
+  ] as const;
+  await probe.report(facts, run.options.signal);
   return { steps: at.step, loss: at.loss, minutes, exported, failedImages: loader.failed.length, waitShare };
 }
