@@ -99,10 +99,25 @@ describe("the packed package", () => {
     expect(JSON.parse(trained.stdout), trained.stderr).toMatchObject({ steps: 2 });
   });
 
+  test("runs its doctor on Node 22 too", { timeout: 120_000 }, async ({ skip }) => {
+    if (unreachable !== undefined) skip(unreachable);
+    const { code, stderr } = await run("npm", ["install", "--no-audit", "--no-fund", "node22@npm:node@22"], app());
+    expect(code, stderr).toBe(0);
+    const modules = join(app(), "node_modules");
+    const doctor = await run(
+      join(modules, "node22", "bin", "node"),
+      [join(modules, "tricera", "bin", "tricera.js"), "doctor", "--json"],
+      app(),
+    );
+    expect(JSON.parse(doctor.stdout), doctor.stderr).toMatchObject({ ok: true });
+  });
+
   test("is imported there, with types that resolve", { timeout: 60_000 }, async ({ skip }) => {
     if (unreachable !== undefined) skip(unreachable);
     const lines = [
       'import { embed, evalKnn, train, type TrainResult } from "tricera";',
+      'import { weightedVote } from "tricera/evals";',
+      'if (typeof weightedVote !== "function") throw new Error("a room is not what it should be");',
       "const jobs: readonly ((options: never) => Promise<unknown>)[] = [train, embed, evalKnn];",
       'const preview: TrainResult = await train({ config: { data: { path: "photos" } }, printConfig: true });',
       'console.log(jobs.map((job) => typeof job).join(), (preview.text ?? "").split("\\n", 1)[0]);',
