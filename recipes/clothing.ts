@@ -1,5 +1,5 @@
 /**
- * @file Phone photos of clothes at 96 px: trains on all parts without labels, asks the training part about the test part.
+ * @file Phone photos of clothes at 96 px: trains on the training part without labels, asks the training part about the test part.
  *
  *   node recipes/clothing.ts --data DIR [--steps 1200] [--out runs/clothing] [--resume]
  *
@@ -27,8 +27,10 @@ const config: UserConfig = {
   data: { path: join(data, "train") },
   model: { arch: "vit", width: 128, depth: 4, heads: 4, patchSizePx: 8, imageSizePx: 96, posEmbedInit: "sincos" },
   crops: { globalSizePx: 96, localSizePx: 48, localCount: 2 },
+  objective: { teacherTemp: 0.04, warmupTeacherTemp: 0.04 },
+  optim: { lr: 1e-3 },
   head: { prototypes: 512 },
-  train: { batchSize: 64, steps: Number(values.steps) },
+  train: { batchSize: 32, steps: Number(values.steps) },
   knn: { everyEpochs: 2.5 },
 };
 
