@@ -33,3 +33,15 @@ test("Rng.normal() has mean 0 and deviation 1, Rng.permutation() is a permutatio
   expect(Math.abs(sd - 1)).toBeLessThan(0.03);
   expect([...r.permutation(50)].sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));
 });
+
+test("a stream is the blocks of its counter one after the other, however many are made at once", () => {
+  const stream = new Rng(5, "long");
+  const words = Array.from({ length: 5000 }, () => stream.nextU32());
+  const again = new Rng(5, "long");
+  for (const [i, word] of words.entries()) if (again.nextU32() !== word) throw new Error(`word ${i} differs`);
+  expect(new Set(words).size).toBeGreaterThan(4990);
+  // the first and a later block of the stream of seed 0 without a path, made one by one before streams were made in chunks
+  const plain = new Rng(0);
+  const known = Array.from({ length: 2048 }, () => plain.nextU32());
+  expect([known[0], known[3], known[1027], known[2047]]).toEqual([837970858, 4071771337, 798164334, 2416856435]);
+});

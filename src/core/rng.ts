@@ -1,36 +1,62 @@
 /** @file Randomness keyed by path: Philox4x32-10 counters, so that any draw can be made again, alone and in any order. */
 
-const M0 = 0xd2511f53;
-const M1 = 0xcd9e8d57;
-const W0 = 0x9e3779b9;
-const W1 = 0xbb67ae85;
+/** The two multipliers in halves, and the steps of the key (Salmon et al. 2011, Philox4x32). */
+const [M0_HI, M0_LO] = [0xd251, 0x1f53];
+const [M1_HI, M1_LO] = [0xcd9e, 0x8d57];
+const [M0, M1] = [0xd2511f53 | 0, 0xcd9e8d57 | 0];
+const [W0, W1] = [0x9e3779b9 | 0, 0xbb67ae85 | 0];
+const ROUNDS = 10;
+/** Words that a stream makes at once when it is read long. */
+const MOST_WORDS = 1024;
 
-function mulHiLo(a: number, b: number): [hi: number, lo: number] {
-  const aLo = a & 0xffff;
-  const aHi = a >>> 16;
-  const bLo = b & 0xffff;
-  const bHi = b >>> 16;
-  const mid = aHi * bLo + ((aLo * bLo) >>> 16);
-  const mid2 = aLo * bHi + (mid % 0x10000);
-  const hi = aHi * bHi + Math.floor(mid / 0x10000) + Math.floor(mid2 / 0x10000);
-  return [hi >>> 0, Math.imul(a, b) >>> 0];
+type Words4 = readonly [number, number, number, number];
+
+/**
+ * Consecutive Philox4x32-10 blocks: counter[4], counter + 1, ... with one key -> four words each, as many as `out` holds; only the first word
+ * of the counter counts on. Products by halves of 16 bits, so that the engine stays with integers.
+ */
+function blocksInto(out: Uint32Array, counter: Words4, key: readonly [number, number]): void {
+  const [first, second, third, fourth] = counter;
+  const [key0, key1] = key;
+  for (let i = 0; i < out.length; i += 4) {
+    let c0 = (first + (i >>> 2)) | 0;
+    let c1 = second | 0;
+    let c2 = third | 0;
+    let c3 = fourth | 0;
+    let k0 = key0 | 0;
+    let k1 = key1 | 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const a = c0 & 0xffff;
+      const b = c0 >>> 16;
+      const u0 = (Math.imul(M0_HI, a) + (Math.imul(M0_LO, a) >>> 16)) | 0;
+      const v0 = (Math.imul(M0_LO, b) + (u0 & 0xffff)) | 0;
+      const hi0 = (Math.imul(M0_HI, b) + (u0 >>> 16) + (v0 >>> 16)) | 0;
+      const c = c2 & 0xffff;
+      const d = c2 >>> 16;
+      const u1 = (Math.imul(M1_HI, c) + (Math.imul(M1_LO, c) >>> 16)) | 0;
+      const v1 = (Math.imul(M1_LO, d) + (u1 & 0xffff)) | 0;
+      const hi1 = (Math.imul(M1_HI, d) + (u1 >>> 16) + (v1 >>> 16)) | 0;
+      const lo0 = Math.imul(M0, c0);
+      const lo1 = Math.imul(M1, c2);
+      c0 = hi1 ^ c1 ^ k0;
+      c1 = lo1;
+      c2 = hi0 ^ c3 ^ k1;
+      c3 = lo0;
+      k0 = (k0 + W0) | 0;
+      k1 = (k1 + W1) | 0;
+    }
+    out[i] = c0;
+    out[i + 1] = c1;
+    out[i + 2] = c2;
+    out[i + 3] = c3;
+  }
 }
 
 /** One Philox4x32-10 block: counter[4], key[2] -> out[4] (Salmon et al. 2011). */
-export function philox4x32(
-  counter: readonly [number, number, number, number],
-  key: readonly [number, number],
-): [number, number, number, number] {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
-  for (let round = 0; round < 10; round++) {
-    const [hi0, lo0] = mulHiLo(M0, c0);
-    const [hi1, lo1] = mulHiLo(M1, c2);
-    [c0, c1, c2, c3] = [(hi1 ^ c1 ^ k0) >>> 0, lo1, (hi0 ^ c3 ^ k1) >>> 0, lo0];
-    k0 = (k0 + W0) >>> 0;
-    k1 = (k1 + W1) >>> 0;
-  }
-  return [c0, c1, c2, c3];
+export function philox4x32(counter: Words4, key: readonly [number, number]): [number, number, number, number] {
+  const out = new Uint32Array(4);
+  blocksInto(out, counter, key);
+  return [...out] as [number, number, number, number]; // four words
 }
 
 /** Two 32-bit words of a string: FNV-1a from two offsets, then mixed by one Philox block. */
@@ -50,9 +76,11 @@ function hashPath(seed: number, path: string): [number, number] {
 /** A stream of random numbers. Two streams of other paths share nothing; the same path gives the same stream again. */
 export class Rng {
   readonly #key: [number, number];
+  /** Blocks made so far. */
   #counter = 0;
-  #block: [number, number, number, number] = [0, 0, 0, 0];
-  #left = 0;
+  /** Words made ahead: a stream that is read on makes more at once. */
+  #words = new Uint32Array(4);
+  #at = 4;
   readonly seed: number;
   readonly path: string;
 
@@ -69,12 +97,18 @@ export class Rng {
 
   /** A uniform 32-bit integer. */
   nextU32(): number {
-    if (this.#left === 0) {
-      this.#block = philox4x32([this.#counter >>> 0, Math.floor(this.#counter / 0x100000000), 0, 0], this.#key);
-      this.#counter++;
-      this.#left = 4;
-    }
-    return this.#block[4 - this.#left--] ?? 0;
+    if (this.#at === this.#words.length) this.#refill();
+    return this.#words[this.#at++] ?? 0;
+  }
+
+  #refill(): void {
+    // as many blocks as there were so far: chunks are powers of two that begin at their multiples, so none crosses the end of the first word
+    const words = Math.min(MOST_WORDS, 4 * Math.max(1, this.#counter));
+    if (words !== this.#words.length) this.#words = new Uint32Array(words);
+    const low = this.#counter >>> 0;
+    blocksInto(this.#words, [low, Math.floor(this.#counter / 0x100000000), 0, 0], this.#key);
+    this.#counter += this.#words.length / 4;
+    this.#at = 0;
   }
 
   /** Uniform in [lo, hi), 32 random bits. */
