@@ -122,7 +122,9 @@ test("voteKnn() refuses other widths, unknown classes and images without one; it
   const train = side([3, 0, 0, 5], 2, ["a", "b"]);
   expect(await voteKnn([train, side([0, 1, 9, 1], 2, ["b", "a"])], options)).toEqual([{ k: 1, top1: 1, top5: 1 }]);
   expect([...train.features]).toEqual([3, 0, 0, 5]);
-  await expect(voteKnn([train, side([1, 2, 3], 3, ["a"])], options)).rejects.toThrow(/Cannot compare features: one side has 2 numbers, the other 3/);
+  await expect(voteKnn([train, side([1, 2, 3], 3, ["a"])], options)).rejects.toThrow(
+    /Cannot compare features: one side has 2 numbers, the other 3/,
+  );
   await expect(voteKnn([train, side([1, 2], 2, ["c"])], options)).rejects.toThrow(/1 test images are of classes that do not vote \("c"\)/);
   await expect(voteKnn([train, side([1, 2], 2, [""])], options)).rejects.toThrow(/1 of 1 test images have no class/);
   await expect(voteKnn([train, side([NaN, 2], 2, ["a"])], options)).rejects.toThrow(/not finite/);

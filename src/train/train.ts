@@ -1,8 +1,8 @@
 /** @file `train()`: a run from its first look at the images to its exported teacher. */
 import { mkdir } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { ConfigError } from "../core/index.ts";
 import { assertFitsMemory, estimateCheckpointBytes, parseUserConfig, type UserConfig } from "./config/index.ts";
-import { gatherFacts } from "./loop/prepare.ts";
 import { dryRun, printConfig } from "./loop/preview.ts";
 import { replayDump } from "./loop/replay.ts";
 import { prepareNew, prepareResume, type RunOptions } from "./loop/run.ts";
@@ -59,7 +59,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   };
   const run = await (options.resume === true ? prepareResume : prepareNew)(out, user, { options, note });
   const { config } = run.resolved;
-  assertFitsMemory(config, (await gatherFacts(run.list, config.data)).memoryBytes);
+  assertFitsMemory(config, totalmem());
   await assertDiskRoom(out, estimateCheckpointBytes(config) * (config.checkpoint.keepLast + 1));
   return { out, ...(await withSession(run, (session) => runSteps(run, session))) };
 }

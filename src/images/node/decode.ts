@@ -53,6 +53,20 @@ export async function loadImage(ref: Omit<ImageRef, "sampleId">, options: Omit<D
   return decodeImage(await readImageBytes(ref), { ...options, name: ref.path });
 }
 
+/** Width and height by the picture's header alone, before any turn. Throws FormatError when there is no header to read. */
+export async function readImageSize(ref: Omit<ImageRef, "sampleId">): Promise<{ readonly width: number; readonly height: number }> {
+  const bytes = await readImageBytes(ref);
+  if (bytes.length === 0) throw broken(ref.path, "the file is empty; copy it again or remove it");
+  const known = readJpegHeader(bytes);
+  if (known !== undefined) return known;
+  const sharp = await openSharp();
+  try {
+    return await sharp(bytes, { limitInputPixels: false }).metadata();
+  } catch (cause) {
+    throw broken(ref.path, reasonOf(cause), cause);
+  }
+}
+
 /** The bytes of a picture: the whole file, or the member of a tar. Throws FormatError when they cannot be read in full. */
 export async function readImageBytes({ path, offset, bytes }: Omit<ImageRef, "sampleId">): Promise<Uint8Array> {
   try {

@@ -1,5 +1,5 @@
 /** @file Pictures in Node: decode, encode, and the pools that make batches on worker threads. The only importer of sharp. */
-export { decodeImage, DEFAULT_MAX_PIXELS, loadImage, readImageBytes } from "./decode.ts";
+export { decodeImage, DEFAULT_MAX_PIXELS, loadImage, readImageBytes, readImageSize } from "./decode.ts";
 export type { AlphaPolicy, DecodeOptions, DecodePolicy, ImageRef } from "./decode.ts";
 export { encodeJpeg, encodePng, renderSvg } from "./encode.ts";
 export type { JpegOptions } from "./encode.ts";

@@ -48,7 +48,7 @@ export async function settleLength(run: Run, session: Session, loader: Loader): 
   const ms = await measureStep(session, { loader, signal: options.signal });
   const minutes = config.train.minutes ?? 1;
   const measured = Math.max(TIMED_STEPS, Math.round((minutes * 60_000) / ms));
-  const settled = resolveConfig(saidByUser(resolved), { ...(await gatherFacts(list, config.data)), measuredSteps: measured });
+  const settled = resolveConfig(saidByUser(resolved), { ...(await gatherFacts(list)), measuredSteps: measured });
   await writeConfig(run.dir, settled);
   run.note(`A step takes ${(ms / 1000).toFixed(2)} s: ${minutes} minutes come to ${measured} steps`);
   return { resolved: settled, totalSteps: measured };

@@ -5,7 +5,7 @@ import { arch, availableParallelism, platform, totalmem } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError } from "../../core/index.ts";
 import { type DataList, imageRef } from "../../data/index.ts";
-import { loadImage } from "../../images/node/index.ts";
+import { loadImage, readImageSize } from "../../images/node/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import { parseTrainConfig, type ResolvedConfig, type RunFacts, type TrainConfig, type UserConfig } from "../config/index.ts";
 
@@ -79,13 +79,23 @@ function addMoments(data: Uint8Array, { sum, square }: { readonly sum: Float64Ar
   }
 }
 
-/** Number and size of the images, cores and memory. Broken images are passed over here; the loader reports them. */
-export async function gatherFacts(list: DataList, policy: ImagePolicy): Promise<RunFacts> {
-  return factsOf(await lookAtImages(list, policy));
+/** Number and size of the images, cores and memory, by the headers of some images. Broken ones are passed over here; the loader reports them. */
+export async function gatherFacts(list: DataList): Promise<RunFacts> {
+  const n = list.entries.length;
+  const looked = Math.min(SAMPLE, n);
+  const refs = Array.from({ length: looked }, (_, i) => imageRef(list, Math.floor((i * n) / looked)));
+  const found = await Promise.allSettled(refs.map(readImageSize));
+  const sidesPx = found.flatMap((f) => (f.status === "fulfilled" ? Math.min(f.value.width, f.value.height) : []));
+  if (sidesPx.length === 0) throw noneReadable(looked, found[0]?.status === "rejected" ? String(found[0].reason) : undefined);
+  return factsOf({ images: n, sidesPx: sidesPx.sort((x, y) => x - y) });
+}
+
+function noneReadable(looked: number, why = "unknown"): FormatError {
+  return new FormatError(`Cannot start training: none of ${looked} images looked at can be read (${why}); check --data`);
 }
 
 /** The facts that the rules want of a look at the images. */
-export function factsOf({ images, sidesPx }: DataLook): RunFacts {
+export function factsOf({ images, sidesPx }: Pick<DataLook, "images" | "sidesPx">): RunFacts {
   return { images, medianSidePx: sidesPx[sidesPx.length >> 1] ?? 224, cores: availableParallelism(), memoryBytes: totalmem() };
 }
 

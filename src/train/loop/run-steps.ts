@@ -99,7 +99,7 @@ async function loop(bench: Bench, at: Standing): Promise<void> {
   const { run, session, resolved, totalSteps, loader, keeper, probe, metrics } = bench;
   const { signal } = run.options;
   const scalarsAt = scheduleScalars(resolved.config, { stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
-  if (at.step === 0) await look(bench, at.step);
+  let start = at.step === 0 ? session.stepper.flats.teacher.data.slice() : undefined;
   while (at.step < totalSteps && signal?.aborted !== true) {
     const before = performance.now();
     const batch = await loader.next();
@@ -118,6 +118,8 @@ async function loop(bench: Bench, at: Standing): Promise<void> {
       probe.alarm(`Step ${at.step}: ${alarm.text}`);
     }
     report(bench, at.step, { line, scalars });
+    if (start !== undefined) await lookAtStart(bench, start);
+    start = undefined;
     await keeper.milestone(at.step);
     await look(bench, at.step);
     if (at.step % resolved.config.checkpoint.everySteps === 0) {
@@ -143,6 +145,18 @@ function report({ run, totalSteps }: Bench, step: number, now: { readonly line: 
     unit: "steps",
     detail: `loss ${Number(loss).toFixed(3)} · ${Number(imagesPerSecond).toFixed(1)} images/s`,
   });
+}
+
+/** What the untrained network shows, seen after the first step, so that nobody waits for that one. */
+async function lookAtStart(bench: Bench, start: Float32Array): Promise<void> {
+  const { data } = bench.session.stepper.flats.teacher;
+  const now = data.slice();
+  data.set(start);
+  try {
+    await look(bench, 0);
+  } finally {
+    data.set(now);
+  }
 }
 
 /** Looks at the teacher where it is time: pictures for the report, k-NN, and the best teacher so far. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ConfigError, type JobOptions } from "../../core/index.ts";
 import { compareLists, type DataList, describeChanges, freezeList, listData, readFrozenList } from "../../data/index.ts";
 import { diffForResume, type ResolvedConfig, resolveConfig, type UserConfig } from "../config/index.ts";
-import { gatherFacts, imagePolicy, readConfig, writeConfig } from "./prepare.ts";
+import { gatherFacts, readConfig, writeConfig } from "./prepare.ts";
 
 /** What `train()` is asked for. */
 export interface RunOptions extends JobOptions {
@@ -39,7 +39,7 @@ export async function prepareNew(dir: string, user: UserConfig, run: Pick<Run, "
       keyPath: "out",
     });
   const list = await listData(user.data?.path ?? "", { ...options, onNotice: note });
-  const resolved = resolveConfig(user, await gatherFacts(list, imagePolicy(user)));
+  const resolved = resolveConfig(user, await gatherFacts(list));
   for (const name of there) await rm(join(dir, name), { recursive: true, force: true });
   await freezeList(dir, list);
   await writeConfig(dir, resolved);
