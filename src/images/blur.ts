@@ -1,6 +1,7 @@
 /** @file Gaussian blur as PIL does it: three extended box blurs along rows, then three along columns, bytes after each. */
 import { ConfigError } from "../core/index.ts";
 import { checkImage, type RgbImage } from "./image.ts";
+import { arenaOf, boxByKernel } from "./simd/passes.ts";
 
 const PASSES = 3;
 
@@ -27,17 +28,26 @@ interface BlurJob {
   readonly sigma: number;
 }
 
-let ping = new Uint8Array(0);
-let pong = new Uint8Array(0);
+let plainPing = new Uint8Array(0);
+let plainPong = new Uint8Array(0);
+
+/** Two buffers of that length, where the SIMD kernels reach them if they reach the picture. */
+function buffersOf(data: Uint8Array): readonly [Uint8Array, Uint8Array] {
+  const arena = arenaOf(data);
+  const near = [arena?.take("ping", data.length), arena?.take("pong", data.length)] as const;
+  if (near[0] !== undefined && near[1] !== undefined) return [near[0], near[1]];
+  if (plainPing.length < data.length) {
+    plainPing = new Uint8Array(data.length);
+    plainPong = new Uint8Array(data.length);
+  }
+  return [plainPing, plainPong];
+}
 
 /** In place on HWC bytes; two buffers are kept between calls. */
 export function blurInto(data: Uint8Array, { width, height, sigma }: BlurJob): void {
   const radius = boxRadius(sigma);
   if (!(radius > 0)) return;
-  if (ping.length < data.length) {
-    ping = new Uint8Array(data.length);
-    pong = new Uint8Array(data.length);
-  }
+  const [ping, pong] = buffersOf(data);
   const box = makeBox(radius);
   // Rows: a step of one pixel is 3 bytes, a line is one row. Columns: a step is one row, and the picture is one bundle of columns.
   const rows = { lines: height, length: width, step: 3 };
@@ -75,6 +85,12 @@ function pass(from: Uint8Array, to: Uint8Array, lines: Lines, box: BoxFilter): v
   const { length, step } = lines;
   const blockBytes = length * step;
   const reach = (box.whole + 1) * step;
+  // One span over all lines: what it makes of two lines at their ends is made again by their edges.
+  const span = { start: reach, bytes: lines.lines * blockBytes - 2 * reach, step, inner: box.inner, outer: box.outer };
+  if (boxByKernel(box.whole === 0 ? "three" : "five", [from, to], span)) {
+    for (let line = 0; line < lines.lines; line++) edges(from, to, { start: line * blockBytes, length, step }, box);
+    return;
+  }
   for (let line = 0; line < lines.lines; line++) {
     const start = line * blockBytes;
     const end = start + blockBytes;

@@ -6,8 +6,17 @@ import { type ViewPlan } from "./crops.ts";
 import { checkBox, type RgbImage } from "./image.ts";
 import { makeNormaliseTable, type Triple } from "./pixel-ops.ts";
 import { resampleInto } from "./resample.ts";
+import { simdArena } from "./simd/arena.ts";
 
-let work = new Uint8Array(224 * 224 * 3);
+let work = new Uint8Array(0);
+
+/** The bytes of a view: where the SIMD kernels reach them, if there are any. */
+function workOf(bytes: number): Uint8Array {
+  const inArena = simdArena()?.take("view", bytes);
+  if (inArena !== undefined) return inArena;
+  if (work.length < bytes) work = new Uint8Array(bytes);
+  return work.subarray(0, bytes);
+}
 
 /**
  * Writes one view as CHW float32 at `offset` of `out`: crop + resize, flip, jitter, grey, blur, solarise, normalise (DINO §1.3).
@@ -20,8 +29,7 @@ export function renderView(image: RgbImage, plan: ViewPlan, out: Float32Array, o
   const bytes = sizePx * sizePx * 3;
   if (offset < 0 || offset + bytes > out.length)
     throw new ShapeError(`Cannot render view: ${bytes} values at ${offset} do not fit into ${out.length}; give a larger buffer`);
-  if (work.length < bytes) work = new Uint8Array(bytes);
-  const data = work.subarray(0, bytes);
+  const data = workOf(bytes);
   resampleInto(image, data, { width: sizePx, height: sizePx, box, kernel });
   jitterInto(data, plan.jitter);
   if (plan.grayscale) grayscaleInto(data);

@@ -1,6 +1,17 @@
 /** @file Resize with the arithmetic of PIL, of torch on bytes, or of floats: two separable passes, the crop fused in. */
 import { ConfigError } from "../core/index.ts";
 import { checkBox, checkImage, type Box, type FloatImage, type RgbImage } from "./image.ts";
+import {
+  type AcrossJob,
+  acrossRows,
+  arenaOf,
+  type ColumnsJob,
+  columnsByKernel,
+  type IntTaps,
+  type Source,
+  sourceIn,
+} from "./simd/passes.ts";
+import type { Arena } from "./simd/arena.ts";
 import { makePlainTaps, makeTaps, PIL_BITS, quantise, torchBits, type Kernel, type Line, type Taps } from "./kernels.ts";
 
 export type Arithmetic = "pil-u8" | "torch-u8" | "float";
@@ -82,14 +93,6 @@ function line(length: number, outLength: number): Line | undefined {
   return length === outLength ? undefined : { length, outLength };
 }
 
-interface IntTaps {
-  readonly starts: Int32Array;
-  readonly counts: Int32Array;
-  readonly weights: Int32Array;
-  readonly stride: number;
-  readonly bits: number;
-}
-
 function pilTaps(of: Line, kernel: Exclude<Kernel, "nearest">): IntTaps {
   const taps = makeTaps(of, kernel);
   return { ...taps, weights: quantise(taps.weights, PIL_BITS), bits: PIL_BITS };
@@ -118,32 +121,28 @@ interface Passes {
   readonly order: "rows-first" | "columns-first";
 }
 
-/** Where a block of rows lies in a buffer. */
-interface Source {
-  readonly data: Uint8Array;
-  readonly origin: number;
-  readonly rowBytes: number;
-}
-
 let scratch = new Uint8Array(1 << 20);
 
 /** Bytes between the passes; one buffer for all calls, grown when needed. */
-function scratchOf(bytes: number): Uint8Array {
+function scratchOf(bytes: number, arena: Arena | undefined): Uint8Array {
+  const inArena = arena?.take("middle", bytes);
+  if (inArena !== undefined) return inArena;
   if (scratch.length < bytes) scratch = new Uint8Array(bytes + (bytes >> 1));
   return scratch;
 }
 
 function twoPass(image: RgbImage, out: Uint8Array, { width, height, box, h, v, order }: Passes): void {
   const rowBytes = image.width * 3;
-  const source = { data: image.data, origin: box.top * rowBytes + box.left * 3, rowBytes };
+  const arena = arenaOf(out);
+  const source = { data: sourceIn(image.data, arena), origin: box.top * rowBytes + box.left * 3, rowBytes };
   if (v === undefined) return rowsPass(source, out, { width, rows: box.height, taps: h });
   if (h === undefined) return columnsPass(source, out, { outRowBytes: width * 3, taps: v });
   if (order === "rows-first") {
-    const middle = scratchOf(box.height * width * 3);
+    const middle = scratchOf(box.height * width * 3, arena);
     rowsPass(source, middle, { width, rows: box.height, taps: h });
     columnsPass({ data: middle, origin: 0, rowBytes: width * 3 }, out, { outRowBytes: width * 3, taps: v });
   } else {
-    const middle = scratchOf(height * box.width * 3);
+    const middle = scratchOf(height * box.width * 3, arena);
     columnsPass(source, middle, { outRowBytes: box.width * 3, taps: v });
     rowsPass({ data: middle, origin: 0, rowBytes: box.width * 3 }, out, { width, rows: height, taps: h });
   }
@@ -166,14 +165,17 @@ function clamped(bytes: Uint8Array): Uint8ClampedArray {
   return new Uint8ClampedArray(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
-interface AcrossJob {
-  readonly width: number;
-  readonly rows: number;
-  readonly taps: IntTaps;
+/** Each row to `width` pixels, two rows at a time so that a weight is read once for six products. */
+function acrossPass(source: Source, outBytes: Uint8Array, job: AcrossJob): void {
+  const done = acrossRows(source, outBytes, job);
+  const { width, rows, taps } = job;
+  const { data, rowBytes } = source;
+  const origin = source.origin + done * rowBytes;
+  plainAcross({ data, origin, rowBytes }, outBytes.subarray(done * width * 3), { width, rows: rows - done, taps });
 }
 
-/** Each row to `width` pixels, two rows at a time so that a weight is read once for six products. */
-function acrossPass({ data, origin, rowBytes }: Source, outBytes: Uint8Array, { width, rows, taps }: AcrossJob): void {
+/** The same without SIMD. */
+function plainAcross({ data, origin, rowBytes }: Source, outBytes: Uint8Array, { width, rows, taps }: AcrossJob): void {
   const { starts, counts, weights, stride, bits } = taps;
   const out = clamped(outBytes);
   const half = 1 << (bits - 1);
@@ -228,13 +230,13 @@ function lastRow(data: Uint8Array, out: Uint8ClampedArray, { from, to, taps }: R
     }
 }
 
-interface ColumnsJob {
-  readonly outRowBytes: number;
-  readonly taps: IntTaps;
+/** Columns to as many rows as the table has, six bytes at a time so that a weight is read once for six products. */
+function columnsPass(source: Source, outBytes: Uint8Array, job: ColumnsJob): void {
+  if (!columnsByKernel(source, outBytes, job)) plainColumns(source, outBytes, job);
 }
 
-/** Columns to as many rows as the table has, six bytes at a time so that a weight is read once for six products. */
-function columnsPass({ data, origin, rowBytes }: Source, outBytes: Uint8Array, { outRowBytes, taps }: ColumnsJob): void {
+/** The same without SIMD. */
+function plainColumns({ data, origin, rowBytes }: Source, outBytes: Uint8Array, { outRowBytes, taps }: ColumnsJob): void {
   const { starts, counts, weights, stride, bits } = taps;
   const out = clamped(outBytes);
   const half = 1 << (bits - 1);

@@ -8,7 +8,7 @@ import { makeChunks, type Chunk } from "./chunks.ts";
 import { Crew } from "./crew.ts";
 import { compileOptimizerModule, type WasmParts } from "./kernel-wasm.ts";
 import { MODE, SCALARS_PER_PARAM, type JobSetup, type StepTables } from "./phases.ts";
-import type { WasmMemory } from "./wasm/web-assembly.ts";
+import type { WasmMemory } from "../../core/wasm/index.ts";
 
 export interface FusedOptions {
   readonly config: OptimizerConfig;

@@ -2,7 +2,7 @@
 import { InternalError, PlatformError } from "../../core/index.ts";
 import type { Kernel, KernelBuffers, SharedFloats, UpdateKind } from "./kernel.ts";
 import { optimizerModule } from "./wasm/module.ts";
-import { webAssembly, type WasmFunction, type WasmMemory, type WasmModule } from "./wasm/web-assembly.ts";
+import { webAssembly, type WasmFunction, type WasmMemory, type WasmModule } from "../../core/wasm/index.ts";
 
 const FLOAT_BYTES = Float32Array.BYTES_PER_ELEMENT;
 

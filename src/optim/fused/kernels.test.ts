@@ -11,7 +11,7 @@ import { compileOptimizerModule, makeWasmKernel } from "./kernel-wasm.ts";
 import type { Kernel, SharedFloats, UpdateKind } from "./kernel.ts";
 import type { JobSetup } from "./phases.ts";
 import { allocShared } from "./shared-buffers.ts";
-import { leb } from "./wasm/assembler.ts";
+import { leb } from "../../core/wasm/index.ts";
 
 const N = 64;
 const SPAN = { start: 16, length: 32 };

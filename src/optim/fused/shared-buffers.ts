@@ -1,7 +1,7 @@
 /** @file Allocates the flat buffers of a training run in one shared memory, where the WebAssembly kernel and worker threads reach them. */
 import { FlatParams, type Layout } from "../layout.ts";
 import { compileOptimizerModule } from "./kernel-wasm.ts";
-import { WASM_MAX_PAGES, WASM_PAGE_BYTES, webAssembly, type WasmMemory } from "./wasm/web-assembly.ts";
+import { WASM_MAX_PAGES, WASM_PAGE_BYTES, webAssembly, type WasmMemory } from "../../core/wasm/index.ts";
 
 export interface SharedBuffers<K extends string> {
   /** One zeroed flat buffer for every kind asked for. */

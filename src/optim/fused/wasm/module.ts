@@ -3,7 +3,7 @@ import { adamw } from "../../adamw.ts";
 import { ema } from "../../ema.ts";
 import type { Ops } from "../../ops.ts";
 import { momentumUpdate } from "../../sgd.ts";
-import { assembleModule, FunctionBuilder, type Local } from "./assembler.ts";
+import { assembleModule, FunctionBuilder, type Local } from "../../../core/wasm/index.ts";
 
 /** One loop turn does 16 floats, a cache line of every array. */
 const TURN_BYTES = 64;

@@ -27,8 +27,10 @@ function signedLeb(value: number): number[] {
 const simd = (code: number): readonly number[] => [0xfd, ...leb(code)];
 
 export type PlainOp =
-  | "i32.add"
-  | "i32.lt_u"
+  | `i32.${"add" | "sub" | "mul" | "lt_u" | "ge_u"}`
+  | `i16x8.${"add" | "narrow_i32x4_s"}`
+  | "i8x16.narrow_i16x8_u"
+  | `i32x4.${"splat" | "add" | "mul" | "shr_s" | "shr_u" | "extend_low_i16x8_u" | "extend_high_i16x8_u"}`
   | "f64.add"
   | "f32x4.splat"
   | `f32x4.${"add" | "sub" | "mul" | "div" | "sqrt"}`
@@ -39,7 +41,20 @@ export type PlainOp =
 /** Instructions without immediates, by their names in the specification. */
 const PLAIN: { readonly [K in PlainOp]: readonly number[] } = {
   "i32.add": [0x6a],
+  "i32.sub": [0x6b],
+  "i32.mul": [0x6c],
   "i32.lt_u": [0x49],
+  "i32.ge_u": [0x4f],
+  "i16x8.add": simd(0x8e),
+  "i16x8.narrow_i32x4_s": simd(0x85),
+  "i8x16.narrow_i16x8_u": simd(0x66),
+  "i32x4.splat": simd(0x11),
+  "i32x4.add": simd(0xae),
+  "i32x4.mul": simd(0xb5),
+  "i32x4.shr_s": simd(0xac),
+  "i32x4.shr_u": simd(0xad),
+  "i32x4.extend_low_i16x8_u": simd(0xa9),
+  "i32x4.extend_high_i16x8_u": simd(0xaa),
   "f64.add": [0xa0],
   "f32x4.splat": simd(0x13),
   "f32x4.add": simd(0xe4),
@@ -52,13 +67,33 @@ const PLAIN: { readonly [K in PlainOp]: readonly number[] } = {
   "f64x2.promote_low_f32x4": simd(0x5f),
 };
 
-/** `v128.load` reads 16 bytes, `v128.load64_zero` 8 into the low half; the number beside each is log2 of its alignment. */
-const LOADS = { "v128.load": [0x00, 4], "v128.load64_zero": [0x5d, 3] } as const;
+/**
+ * `v128.load` reads 16 bytes, `load64_zero` and `load32_zero` 8 and 4 into the low lanes, `load32_splat` 4 into every lane, `load8x8_u` 8 bytes
+ * into eight 16-bit lanes; the number beside each is log2 of the alignment that is promised.
+ */
+const LOADS = {
+  "v128.load": [0x00, 4],
+  "v128.load64_zero": [0x5d, 3],
+  "v128.load32_zero": [0x5c, 0],
+  "v128.load32_splat": [0x09, 2],
+  "v128.load8x8_u": [0x02, 0],
+} as const;
+
+export type LoadOp = keyof typeof LOADS;
+
+/** Stores of a vector, or of one of its lanes. */
+const STORES = { "v128.store": 0x0b, "v128.store8_lane": 0x58, "v128.store16_lane": 0x59 } as const;
 
 /** A local variable (or parameter) of the function under construction. */
 export interface Local {
   readonly index: number;
   readonly type: ValueType;
+}
+
+interface StoreTarget {
+  readonly address: Local;
+  readonly offset: number;
+  readonly value: Local;
 }
 
 /** Writes one function: allocates locals and appends instructions. Each result goes into a local of its own; the engine's compiler maps them to registers. */
@@ -108,8 +143,8 @@ export class FunctionBuilder {
     return result;
   }
 
-  /** A new local with 16 or 8 bytes at `address + offset`. */
-  load(address: Local, offset: number, op: "v128.load" | "v128.load64_zero" = "v128.load"): Local {
+  /** A new vector from the bytes at `address + offset`. */
+  load(address: Local, offset: number, op: LoadOp = "v128.load"): Local {
     const [code, align] = LOADS[op];
     this.get(address);
     this.code.push(0xfd, ...leb(code), align, ...leb(offset));
@@ -123,6 +158,70 @@ export class FunctionBuilder {
     this.get(address);
     this.get(value);
     this.code.push(0xfd, ...leb(0x0b), 4, ...leb(offset));
+  }
+
+  /** A new integer from the four bytes at `address + offset`. */
+  loadInt(address: Local, offset = 0): Local {
+    this.get(address);
+    this.code.push(0x28, 2, ...leb(offset));
+    const result = this.local("i32");
+    this.set(result);
+    return result;
+  }
+
+  /** Writes all of a vector, at any address. */
+  storeUnaligned(address: Local, offset: number, value: Local): void {
+    this.#storeAs("v128.store", { address, offset, value });
+  }
+
+  /** Writes one lane of a vector. */
+  storeLane(op: "v128.store8_lane" | "v128.store16_lane", to: StoreTarget & { readonly lane: number }): void {
+    this.#storeAs(op, to);
+    this.code.push(to.lane);
+  }
+
+  #storeAs(op: keyof typeof STORES, { address, offset, value }: StoreTarget): void {
+    this.get(address);
+    this.get(value);
+    this.code.push(0xfd, ...leb(STORES[op]), 0, ...leb(offset));
+  }
+
+  /** A new local with `x + constant`, or a copy of x. */
+  plus(x: Local, constant: number): Local {
+    this.get(x);
+    if (constant !== 0) {
+      this.code.push(0x41, ...signedLeb(constant));
+      this.push("i32.add");
+    }
+    const result = this.local("i32");
+    this.set(result);
+    return result;
+  }
+
+  /** Changes a local: `x += y`. */
+  advance(x: Local, y: Local | number): void {
+    this.get(x);
+    if (typeof y === "number") this.code.push(0x41, ...signedLeb(y));
+    else this.get(y);
+    this.push("i32.add");
+    this.set(x);
+  }
+
+  /** A local that is changed from here on, with the value of another. */
+  variable(x: Local): Local {
+    this.get(x);
+    const result = this.local(x.type);
+    this.set(result);
+    return result;
+  }
+
+  /** `while (at < end) { body }`, unsigned; the body moves `at` on. */
+  whileBelow(at: Local, end: Local, body: () => void): void {
+    this.code.push(0x02, 0x40, 0x03, 0x40);
+    this.push("i32.ge_u", at, end);
+    this.code.push(0x0d, 1);
+    body();
+    this.code.push(0x0c, 0, 0x0b, 0x0b);
   }
 
   /** Pushes lane 0 or 1 of two float64s. */
