@@ -1,7 +1,7 @@
 /**
  * @file Phone photos of clothes at 96 px: trains on the training part without labels, asks the training part about the test part.
  *
- *   node recipes/clothing.ts --data DIR [--steps 1200] [--out runs/clothing] [--resume]
+ *   node recipes/clothing.ts --data DIR [--steps 900] [--out runs/clothing] [--resume]
  *
  * DIR holds {train,validation,test}/<class>/*.jpg.
  */
@@ -16,22 +16,26 @@ const { values } = parseArgs({
   options: {
     data: { type: "string" },
     out: { type: "string", default: "runs/clothing" },
-    steps: { type: "string", default: "1200" },
+    steps: { type: "string", default: "900" },
     resume: { type: "boolean", default: false },
   },
 });
 if (values.data === undefined) throw new Error("Cannot run the recipe: --data is missing; give the folder that holds train/ and test/");
 const { data, out, resume } = values;
 
+/**
+ * A first run with 512 prototypes, batches of 32 and blurred crops learned nothing that tells classes (22.0 % after 1,500 steps, 21.2 % before):
+ * 64 crops a step cannot feed 512 prototypes evenly.
+ */
 const config: UserConfig = {
   data: { path: join(data, "train") },
-  model: { arch: "vit", width: 128, depth: 4, heads: 4, patchSizePx: 8, imageSizePx: 96, posEmbedInit: "sincos" },
-  crops: { globalSizePx: 96, localSizePx: 48, localCount: 2 },
-  objective: { teacherTemp: 0.04, warmupTeacherTemp: 0.04 },
+  model: { arch: "vit", width: 128, depth: 4, heads: 4, patchSizePx: 12, imageSizePx: 96, posEmbedInit: "sincos" },
+  crops: { globalSizePx: 96, localSizePx: 48, localCount: 3 },
+  augment: { blurProb: [0, 0, 0] },
+  head: { prototypes: 128 },
   optim: { lr: 1e-3 },
-  head: { prototypes: 512 },
-  train: { batchSize: 32, steps: Number(values.steps) },
-  knn: { everyEpochs: 2.5 },
+  train: { batchSize: 64, steps: Number(values.steps) },
+  knn: { everyEpochs: 2 },
 };
 
 await runRecipe({

@@ -1,7 +1,7 @@
 /**
  * @file One recipe, two implementations: CIFAR-10 by Tricera and by a PyTorch script, seed by seed in turn; k-NN top-1 and seconds of training.
  *
- *   node recipes/same-science.ts --data DIR --peer cifar_quality.py [--python python3] [--seeds 0,1,2] [--epochs 4]
+ *   node recipes/same-science.ts --data DIR --peer cifar_quality.py [--python python3] [--seeds 0,1,2] [--epochs 3]
  *
  * The script prints one JSON line an epoch with `train_s` and `knn`; it takes its settings as `--set key=value`.
  */
@@ -21,7 +21,7 @@ const { values } = parseArgs({
     peer: { type: "string" },
     python: { type: "string", default: "python3" },
     seeds: { type: "string", default: "0,1,2" },
-    epochs: { type: "string", default: "4" },
+    epochs: { type: "string", default: "3" },
     out: { type: "string", default: "runs/same-science" },
   },
 });

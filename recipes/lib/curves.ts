@@ -9,13 +9,24 @@ export type Point = readonly [x: number, y: number];
 const COLOURS = { a: "#3465c0", b: "#c05a1c", c: "#2b8a52", d: "#8a4bb5" } as const;
 const STYLE = `<style>text{font:11px system-ui,sans-serif;fill:#555}path{fill:none;stroke-width:2}path.faint{stroke-width:1;opacity:.3}line{stroke:#ddd}line.base{stroke:#888}line.level{stroke:#888;stroke-dasharray:4 3}.stop{display:none}</style>`;
 
-/** k-NN top-1 along a run: minutes of training (k-NN not counted) or steps against shares of 1. */
+/** A step that took so many times the median one was not computing: the process was stopped, or the machine asleep. */
+const STOPPED = 10;
+
+/** k-NN top-1 along a run: minutes of training (k-NN and stops not counted) or steps against shares of 1. */
 export async function knnCurve(runDir: string, x: "steps" | "minutes"): Promise<Point[]> {
+  const lines = await readMetrics(runDir);
+  const times = lines.flatMap((line) => (typeof line["stepMs"] === "number" ? [line["stepMs"]] : [])).sort((a, b) => a - b);
+  const median = times[times.length >> 1] ?? 0;
   let ms = 0;
-  return (await readMetrics(runDir)).flatMap((line): Point[] => {
-    if (typeof line["stepMs"] === "number") ms += line["stepMs"];
-    return typeof line["knnTop1"] === "number" ? [[x === "steps" ? line.step : Number((ms / 60_000).toFixed(3)), line["knnTop1"]]] : [];
-  });
+  const points: Point[] = [];
+  for (const line of lines) {
+    const { step, stepMs, knnTop1 } = line;
+    if (typeof stepMs === "number") ms += stepMs > STOPPED * median ? median : stepMs;
+    // the untrained network is looked at after the first step
+    const minutes = step === 0 ? 0 : Number((ms / 60_000).toFixed(3));
+    if (typeof knnTop1 === "number") points.push([x === "steps" ? step : minutes, knnTop1]);
+  }
+  return points;
 }
 
 /** Writes `NAME.json` and `NAME.svg` into `folder`. */
