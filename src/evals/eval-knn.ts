@@ -35,8 +35,6 @@ export interface EvalKnnResult {
   readonly top1: Readonly<Record<string, number>>;
   /** Shares of right answers among min(5, k) guesses, by k. */
   readonly top5: Readonly<Record<string, number>>;
-  /** The same by "k=20". */
-  readonly knn: Readonly<Record<string, { readonly top1: number; readonly top5: number }>>;
 }
 
 /** Features `[n, dim]` and their classes. */
@@ -208,6 +206,5 @@ export async function evalKnn(options: EvalKnnOptions): Promise<EvalKnnResult> {
     dim: train.dim,
     top1: Object.fromEntries(scores.map((s) => [s.k, s.top1])),
     top5: Object.fromEntries(scores.map((s) => [s.k, s.top5])),
-    knn: Object.fromEntries(scores.map(({ k: of, top1, top5 }) => [`k=${of}`, { top1, top5 }])),
   };
 }
