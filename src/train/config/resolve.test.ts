@@ -49,6 +49,16 @@ test("resolveConfig() picks for small pictures what learned at small scale", () 
   expect(reasons["objective.centering"]).toContain("10,000 images are few");
 });
 
+test("resolveConfig() asks for no more prototypes than a step can feed", () => {
+  const many = { ...CIFAR, images: 50_000 };
+  expect(resolveConfig({}, many).config.head.prototypes).toBe(512);
+  const small = resolveConfig({ train: { batchSize: 64 } }, many);
+  expect(small.config.head.prototypes).toBe(256);
+  expect(small.reasons["head.prototypes"]).toContain("what a step of 64 images can feed");
+  expect(resolveConfig({ train: { batchSize: 64, accumulate: 8 } }, many).config.head.prototypes).toBe(2048);
+  expect(resolveConfig({ head: { prototypes: 4096 } }, many).config.head.prototypes).toBe(4096);
+});
+
 test("resolveConfig() gives DINO's published values for data and a machine of that size", () => {
   const { config } = resolveConfig({ model: { arch: "vit_small_patch16" } }, IMAGENET);
   expect(config.model).toMatchObject({

@@ -3,7 +3,7 @@ import { ConfigError } from "../../core/index.ts";
 import { because, type Chooser, makeChooser, published, SET_BY_YOU } from "./choose.ts";
 import { settleHead, settleObjective, settleOptim, settleSchedule } from "./rules-learning.ts";
 import { settleAugment, settleCrops, settleModel } from "./rules-model.ts";
-import { settleCheckpoint, settleData, settleKnn, settleLog, settleTrain, stepsInEpoch } from "./rules-run.ts";
+import { intendedBatch, settleCheckpoint, settleData, settleKnn, settleLog, settleTrain, stepsInEpoch } from "./rules-run.ts";
 import { parseTrainConfig } from "./schema.ts";
 import type { ResolvedConfig, RunFacts, SectionName, TrainConfig, UserConfig } from "./types.ts";
 import { checkConsistent } from "./validate.ts";
@@ -66,7 +66,7 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
   const model = settleModel(chooser("model"), { user, facts });
   const crops = settleCrops(chooser("crops"), model);
   const augment = settleAugment(chooser("augment"), crops);
-  const head = settleHead(chooser("head"), { images: facts.images, model });
+  const head = settleHead(chooser("head"), { images: facts.images, model, batch: intendedBatch(user, crops) });
   const data = settleData(chooser("data"), { facts, path: user.data?.path ?? "." });
   const train = settleTrain(chooser("train"), {
     context: { facts, model, crops, head, cacheMb: data.cacheMb },

@@ -8,6 +8,8 @@ const SMALL_BATCH = 256;
 const IMAGES_PER_PROTOTYPE = 16;
 const MAX_PROTOTYPES = 65_536;
 const MIN_PROTOTYPES = 256;
+/** Sinkhorn-Knopp gives every prototype the same share of a step's rows, two an image: with more, targets are spread thin. */
+const PROTOTYPES_PER_IMAGE_OF_A_STEP = 4;
 /** Warm-ups and freezes take at most these shares of a run. */
 const LR_WARMUP_SHARE = 0.1;
 const FREEZE_SHARE = 0.05;
@@ -31,18 +33,24 @@ export interface LearningFacts {
 }
 
 /** Settles the projection head: as many prototypes as the data can fill, hidden layers as wide as the network deserves. */
-export function settleHead(choose: Chooser<HeadConfig>, options: { readonly images: number; readonly model: ModelConfig }): HeadConfig {
-  const { images, model } = options;
+export function settleHead(
+  choose: Chooser<HeadConfig>,
+  options: { readonly images: number; readonly model: ModelConfig; readonly batch: number },
+): HeadConfig {
+  const { images, model, batch } = options;
   const narrow = model.width <= NARROW;
   const power = 2 ** Math.floor(Math.log2(Math.max(1, images / IMAGES_PER_PROTOTYPE)));
   const prototypes = Math.min(MAX_PROTOTYPES, Math.max(MIN_PROTOTYPES, power));
+  const fed = Math.max(MIN_PROTOTYPES, 2 ** Math.floor(Math.log2(PROTOTYPES_PER_IMAGE_OF_A_STEP * batch)));
   const small = <T>(value: T, usual: T): Because<T> =>
     narrow ? because(value, `a network of width ${model.width} needs no larger head`) : published(usual);
   return {
     prototypes: choose("prototypes", () =>
-      prototypes === MAX_PROTOTYPES
-        ? published(MAX_PROTOTYPES)
-        : because(prototypes, `${n(images)} images: one prototype for about ${IMAGES_PER_PROTOTYPE} of them`),
+      images < SMALL_DATA && fed < prototypes
+        ? because(fed, `what a step of ${batch} images can feed: Sinkhorn-Knopp shares its rows out evenly`)
+        : prototypes === MAX_PROTOTYPES
+          ? published(MAX_PROTOTYPES)
+          : because(prototypes, `${n(images)} images: one prototype for about ${IMAGES_PER_PROTOTYPE} of them`),
     ),
     hidden: choose("hidden", () => small(512, 2048)),
     bottleneck: choose("bottleneck", () => small(128, 256)),

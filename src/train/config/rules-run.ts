@@ -12,6 +12,7 @@ import type {
   RunFacts,
   TrainLengthConfig,
   TrainSectionConfig,
+  UserConfig,
 } from "./types.ts";
 
 /** Share of the machine's memory the profile plans for. */
@@ -28,9 +29,18 @@ export interface BatchContext {
   readonly cacheMb: number;
 }
 
+/** Images of a step as far as they are known before the head is: the user's, or what is wanted for crops of this size. */
+export function intendedBatch({ train }: UserConfig, crops: CropsConfig): number {
+  return train?.batchSize === undefined ? batchFor(crops) : train.batchSize * (train.accumulate ?? 1);
+}
+
+function batchFor({ globalSizePx }: CropsConfig): number {
+  return globalSizePx <= 64 ? 128 : 64;
+}
+
 function wantedBatch(context: BatchContext): Because<number> {
   const { facts, crops } = context;
-  const wanted = crops.globalSizePx <= 64 ? 128 : 64;
+  const wanted = batchFor(crops);
   const why =
     wanted === 128
       ? because(128, `${crops.globalSizePx} px crops are cheap, and Sinkhorn-Knopp and KoLeo want many images a step`)
