@@ -5,7 +5,7 @@ import { arch, availableParallelism, platform, totalmem } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError } from "../../core/index.ts";
 import { type DataList, imageRef } from "../../data/index.ts";
-import { loadImage, readImageSize } from "../../images/node/index.ts";
+import { type ImageRef, loadImage, readImageSize } from "../../images/node/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import { parseTrainConfig, type ResolvedConfig, type RunFacts, type TrainConfig, type UserConfig } from "../config/index.ts";
 
@@ -35,31 +35,35 @@ export interface DataLook {
   readonly broken: readonly string[];
 }
 
-/** Reads images spread over the list. Throws FormatError when none of them can be read. */
-export async function lookAtImages(list: DataList, policy: ImagePolicy): Promise<DataLook> {
+/** Images spread evenly over the list. */
+function sampleOf(list: DataList): readonly ImageRef[] {
   const n = list.entries.length;
   const looked = Math.min(SAMPLE, n);
+  return Array.from({ length: looked }, (_, i) => imageRef(list, Math.floor((i * n) / looked)));
+}
+
+/** Reads images spread over the list. Throws FormatError when none of them can be read. */
+export async function lookAtImages(list: DataList, policy: ImagePolicy): Promise<DataLook> {
+  const refs = sampleOf(list);
+  const looked = refs.length;
   const [sides, broken]: [number[], string[]] = [[], []];
   const [sum, square] = [new Float64Array(3), new Float64Array(3)];
-  for (let i = 0; i < looked; i++)
+  for (const ref of refs)
     try {
-      const image = await loadImage(imageRef(list, Math.floor((i * n) / looked)), policy);
+      const image = await loadImage(ref, policy);
       sides.push(Math.min(image.width, image.height));
       addMoments(image.data, { sum, square });
     } catch (error) {
       broken.push(error instanceof Error ? error.message : String(error));
     }
-  if (sides.length === 0)
-    throw new FormatError(
-      `Cannot start training: none of ${looked} images looked at can be read (${broken[0] ?? "unknown"}); check --data`,
-    );
+  if (sides.length === 0) throw noneReadable(looked, broken[0]);
   const moment = (c: number): readonly [mean: number, std: number] => {
     const mean = (sum[c] ?? 0) / sides.length;
     return [mean, Math.sqrt(Math.max(0, (square[c] ?? 0) / sides.length - mean * mean))];
   };
   const [r, g, b] = [moment(0), moment(1), moment(2)];
   return {
-    images: n,
+    images: list.entries.length,
     looked,
     sidesPx: sides.sort((x, y) => x - y),
     mean: [r[0], g[0], b[0]],
@@ -81,13 +85,11 @@ function addMoments(data: Uint8Array, { sum, square }: { readonly sum: Float64Ar
 
 /** Number and size of the images, cores and memory, by the headers of some images. Broken ones are passed over here; the loader reports them. */
 export async function gatherFacts(list: DataList): Promise<RunFacts> {
-  const n = list.entries.length;
-  const looked = Math.min(SAMPLE, n);
-  const refs = Array.from({ length: looked }, (_, i) => imageRef(list, Math.floor((i * n) / looked)));
+  const refs = sampleOf(list);
   const found = await Promise.allSettled(refs.map(readImageSize));
   const sidesPx = found.flatMap((f) => (f.status === "fulfilled" ? Math.min(f.value.width, f.value.height) : []));
-  if (sidesPx.length === 0) throw noneReadable(looked, found[0]?.status === "rejected" ? String(found[0].reason) : undefined);
-  return factsOf({ images: n, sidesPx: sidesPx.sort((x, y) => x - y) });
+  if (sidesPx.length === 0) throw noneReadable(refs.length, found[0]?.status === "rejected" ? String(found[0].reason) : undefined);
+  return factsOf({ images: list.entries.length, sidesPx: sidesPx.sort((x, y) => x - y) });
 }
 
 function noneReadable(looked: number, why = "unknown"): FormatError {

@@ -1,6 +1,6 @@
 /** @file Before a run: the whole configuration with its reasons, or what the run would take of time, memory and disk. */
 import { join } from "node:path";
-import { ConfigError, type JobOptions, Rng } from "../../core/index.ts";
+import { type JobOptions, Rng } from "../../core/index.ts";
 import { type DataList, listData, Loader } from "../../data/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
 import {
@@ -9,7 +9,6 @@ import {
   estimateMemory,
   formatConfig,
   planSteps,
-  type ResolvedConfig,
   resolveConfig,
   type TrainConfig,
   type UserConfig,
@@ -17,27 +16,16 @@ import {
 import { drawContactSheet } from "./contact-sheet.ts";
 import { dinoConfigOf } from "./dino-config.ts";
 import { measureStep } from "./measure.ts";
-import { type DataLook, factsOf, imagePolicy, lookAtImages } from "./prepare.ts";
+import { type DataLook, factsOf, gatherFacts, imagePolicy, lookAtImages } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";
 
 /** Steps that a dry run times. */
 const TIMED = 2;
 
-interface Planned {
-  readonly list: DataList;
-  readonly look: DataLook;
-  readonly resolved: ResolvedConfig;
-}
-
-async function plan(user: UserConfig, options: JobOptions): Promise<Planned> {
-  const list = await listData(user.data?.path ?? "", options);
-  const look = await lookAtImages(list, imagePolicy(user));
-  return { list, look, resolved: resolveConfig(user, factsOf(look)) };
-}
-
 /** The resolved configuration, one line a value. */
 export async function printConfig(user: UserConfig, options: JobOptions): Promise<string> {
-  return formatConfig((await plan(user, options)).resolved);
+  const list = await listData(user.data?.path ?? "", options);
+  return formatConfig(resolveConfig(user, await gatherFacts(list)));
 }
 
 export interface DryRun {
@@ -54,13 +42,10 @@ export interface DryRun {
 
 /** What a run would take, its step measured on the real images, and a picture of its crops. Nothing is trained. */
 export async function dryRun(user: UserConfig, options: JobOptions & { readonly out?: string | undefined }): Promise<DryRun> {
-  const { list, look, resolved } = await plan(user, options);
-  const { config } = resolved;
+  const list = await listData(user.data?.path ?? "", options);
+  const look = await lookAtImages(list, imagePolicy(user));
+  const { config } = resolveConfig(user, factsOf(look));
   assertFitsMemory(config, factsOf(look).memoryBytes);
-  if (config.train.batchSize * config.train.accumulate > look.images)
-    throw new ConfigError(`Cannot train: a step takes more images than the ${look.images} there are; set train.batchSize lower`, {
-      keyPath: "train.batchSize",
-    });
   const stepMs = await timeStep(list, { config, signal: options.signal });
   const contactSheet = options.out === undefined ? "tricera-dry-run.png" : join(options.out, "dry-run.png");
   await drawContactSheet({ list, config, outFile: contactSheet });
