@@ -28,7 +28,7 @@ const simd = (code: number): readonly number[] => [0xfd, ...leb(code)];
 
 export type PlainOp =
   | `i32.${"add" | "sub" | "mul" | "lt_u" | "ge_u"}`
-  | `i16x8.${"add" | "narrow_i32x4_s"}`
+  | `i16x8.${"add" | "narrow_i32x4_s" | "extend_low_i8x16_u"}`
   | "i8x16.narrow_i16x8_u"
   | `i32x4.${"splat" | "add" | "mul" | "shr_s" | "shr_u" | "extend_low_i16x8_u" | "extend_high_i16x8_u"}`
   | "f64.add"
@@ -47,6 +47,7 @@ const PLAIN: { readonly [K in PlainOp]: readonly number[] } = {
   "i32.ge_u": [0x4f],
   "i16x8.add": simd(0x8e),
   "i16x8.narrow_i32x4_s": simd(0x85),
+  "i16x8.extend_low_i8x16_u": simd(0x89),
   "i8x16.narrow_i16x8_u": simd(0x66),
   "i32x4.splat": simd(0x11),
   "i32x4.add": simd(0xae),

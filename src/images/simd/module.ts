@@ -34,11 +34,7 @@ function accumulate(f: FunctionBuilder, acc: Local, { x, w }: { readonly x: Loca
 
 /** The last whole turn may begin before the end of the one before: it makes the same bytes again. Calls `body` with every offset. */
 function turns(f: FunctionBuilder, bytes: Local, body: (at: Local) => void): void {
-  const last = f.plus(bytes, 0);
-  f.get(bytes);
-  f.code.push(0x41, TURN_BYTES);
-  f.push("i32.sub");
-  f.set(last);
+  const last = f.compute("i32", "i32.sub", bytes, f.plus(f.local("i32"), TURN_BYTES));
   const at = f.local("i32");
   f.whileBelow(at, last, () => {
     body(at);
@@ -106,9 +102,7 @@ function across(): FunctionBuilder {
       const weight = f.load(w, 0, "v128.load32_splat");
       rows.forEach((row, r) => {
         const bytes = f.load(row, 0, "v128.load32_zero");
-        f.push("i32x4.extend_low_i16x8_u", extendBytes(f, bytes));
-        const x = f.local("v128");
-        f.set(x);
+        const x = f.compute("v128", "i32x4.extend_low_i16x8_u", f.compute("v128", "i16x8.extend_low_i8x16_u", bytes));
         accumulate(f, acc[r] ?? x, { x, w: weight });
         f.advance(row, 3);
       });
@@ -126,15 +120,6 @@ function across(): FunctionBuilder {
     f.advance(entry, 3 * INT_BYTES);
   });
   return f;
-}
-
-/** The low eight bytes as 16-bit lanes. */
-function extendBytes(f: FunctionBuilder, bytes: Local): Local {
-  f.get(bytes);
-  f.code.push(0xfd, 0x89, 0x01); // i16x8.extend_low_i8x16_u
-  const x = f.local("v128");
-  f.set(x);
-  return x;
 }
 
 /**
