@@ -7,6 +7,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     include: ["src/**/*.test.ts", "tools/**/*.test.ts", "recipes/**/*.test.ts"],
     exclude: [...configDefaults.exclude, ...(isSlow ? [] : ["**/*.slow.test.ts"])],
+    setupFiles: ["src/core/testing/property-seed.ts"],
     testTimeout: 60_000,
     pool: "forks",
   },

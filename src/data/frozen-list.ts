@@ -37,20 +37,18 @@ export async function readFrozenList(runDir: string): Promise<DataList> {
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new FormatError(`Cannot read the run's list of images: "${file}" is missing; start the run anew`, { file, cause });
   });
-  const entries = text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line, i): DataEntry => {
-      try {
-        // absent and undefined are the same here: the schema's optional keys are the interface's
-        return entrySchema.parse(JSON.parse(line)) as DataEntry;
-      } catch (cause) {
-        throw new FormatError(`Cannot read the run's list of images: "${file}" line ${i + 1} is damaged; start the run anew`, {
-          file,
-          cause,
-        });
-      }
-    });
+  const damaged = (line: number, cause?: unknown): FormatError =>
+    new FormatError(`Cannot read the run's list of images: "${file}" line ${line} is damaged; start the run anew`, { file, cause });
+  const lines = text.split("\n");
+  if (lines.pop() !== "") throw damaged(lines.length + 1); // each line ends with a line feed, or its end is lost
+  const entries = lines.map((line, i): DataEntry => {
+    try {
+      // absent and undefined are the same here: the schema's optional keys are the interface's
+      return entrySchema.parse(JSON.parse(line)) as DataEntry;
+    } catch (cause) {
+      throw damaged(i + 1, cause);
+    }
+  });
   if (entries.length === 0) throw new FormatError(`Cannot read the run's list of images: "${file}" is empty; start the run anew`, { file });
   return makeList(entries);
 }
