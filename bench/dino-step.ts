@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { Rng } from "../src/core/index.ts";
 import { openCpu } from "../src/engine/runtime/index.ts";
-import type { DinoConfig } from "../src/methods/index.ts";
+import { dino, type DinoConfig } from "../src/methods/index.ts";
 import { Stepper } from "../src/train/stepper.ts";
 
 const { values } = parseArgs({
@@ -59,7 +59,7 @@ const round = (x: number): number => Math.round(x * 10) / 10;
 const started = performance.now();
 using device = openCpu({ threads });
 await using stepper = new Stepper({
-  config,
+  method: dino(config),
   device,
   optimizer: { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 },
   threads,

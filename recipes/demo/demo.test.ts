@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Rng } from "../../src/core/index.ts";
 import { openCpu } from "../../src/engine/runtime/index.ts";
 import { resolveConfig } from "../../src/train/index.ts";
-import { dinoConfigOf, optimizerOf } from "../../src/train/loop/dino-config.ts";
+import { methodOf, optimizerOf } from "../../src/train/loop/method-config.ts";
 import { Stepper } from "../../src/train/stepper.ts";
 import { identityOf } from "./emoji.ts";
 import { chanceOf, evaluate, KEPT, othersOf } from "./evaluation.ts";
@@ -53,7 +53,7 @@ test("startWeights() are those that a run of the same configuration begins with"
     { images: 100, medianSidePx: 16, cores: 1, memoryBytes: 8e9 },
   );
   using device = openCpu({ threads: 1 });
-  await using stepper = new Stepper({ config: dinoConfigOf(config), device, optimizer: optimizerOf(config), threads: 1 });
+  await using stepper = new Stepper({ method: methodOf(config), device, optimizer: optimizerOf(config), threads: 1 });
   stepper.init(new Rng(config.seed).split("init"));
   for (const [name, data] of startWeights(config)) expect(data, name).toEqual(stepper.flats.teacher.view(`backbone.${name}`).slice());
 });

@@ -1,5 +1,5 @@
 /** @file Crops grouped by resolution: each group runs forward and backward before the next one starts (contracts 3). */
-import type { DinoConfig } from "./dino.ts";
+import type { StepConfig } from "./config.ts";
 
 /** The teacher sees the two global crops. */
 export const TEACHER_CROPS = 2;
@@ -13,7 +13,7 @@ export interface CropGroup {
 }
 
 /** The groups of a student's step, in the order in which they run. */
-export function cropGroups({ crops }: Pick<DinoConfig, "crops">): CropGroup[] {
+export function cropGroups({ crops }: Pick<StepConfig, "crops">): CropGroup[] {
   const globals: CropGroup = {
     name: "globals",
     count: TEACHER_CROPS,

@@ -7,235 +7,114 @@
  *
  * The optimizer then moves the student and the teacher follows it by an exponential moving average.
  */
-import { gradients } from "../engine/grad/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
-import {
-  add,
-  argMax,
-  Builder,
-  concat,
-  log,
-  mul,
-  neg,
-  reduceMean,
-  reduceSum,
-  reshape,
-  slice,
-  softmax,
-  div,
-  type Tensor,
-} from "../engine/trace/index.ts";
-import {
-  applyDinoHead,
-  applyViT,
-  type DinoHeadConfig,
-  dinoHeadSpecs,
-  dinoHeadState,
-  type Params,
-  type ParamSpec,
-  prefixed,
-  scoped,
-  traceParams,
-  type ViTConfig,
-  vitSpecs,
-} from "../nn/index.ts";
-import { centeredTargets, dinoLoss, koleoPerCrop, nextCenter, sinkhornTargets } from "../objectives/index.ts";
-import { type CropGroup, cropGroups, TEACHER_CROPS } from "./crop-groups.ts";
-import { dropPathInputs } from "./drop-path.ts";
+import { argMax, Builder, mul, reshape, slice, type Tensor } from "../engine/trace/index.ts";
+import { applyDinoHead, applyViT, scoped, traceParams } from "../nn/index.ts";
+import { dinoLoss, koleoPerCrop } from "../objectives/index.ts";
+import type { StepConfig, TargetConfig } from "./config.ts";
+import { TEACHER_CROPS } from "./crop-groups.ts";
+import { drawDropPath, dropPathCuts } from "./drop-path.ts";
+import { crops, type Method } from "./method.ts";
+import { bothHeadStates, headState, networkSpecs, selfDistilling } from "./networks.ts";
+import { StateThread } from "./state-thread.ts";
+import { type Group, type Term, traceStudent } from "./student.ts";
+import { centerState, entropy, teacherEntropy, traceTargets } from "./targets.ts";
 
-export interface DinoConfig {
-  readonly vit: ViTConfig;
-  readonly head: DinoHeadConfig & { readonly normLastLayer: boolean };
-  readonly crops: {
-    readonly globalSizePx: number;
-    readonly localSizePx: number;
-    readonly localCount: number;
-  };
-  readonly objective: {
-    readonly centering: "ema" | "sinkhorn";
-    readonly centerMomentum: number;
-    readonly sinkhornIterations: number;
+export interface DinoConfig extends StepConfig {
+  readonly objective: TargetConfig & {
     readonly koleoWeight: number;
     readonly studentTemp: number;
   };
-  /** Largest rate of stochastic depth; block i drops with rate · i/(depth − 1). Student only. */
-  readonly dropPath: number;
-  /** Images of a batch and of the part of it that the student sees at once. */
-  readonly batchSize: number;
-  readonly microBatchSize: number;
-  /** KoLeo looks for neighbours inside groups of this many images; the micro-batch by default. */
-  readonly groupSize?: number;
 }
 
-/** Parameters of the student, and of the teacher, by name. */
-export function dinoSpecs({ vit, head }: DinoConfig): ParamSpec[] {
-  return [...prefixed(vitSpecs(vit), "backbone."), ...prefixed(dinoHeadSpecs(head), "dino_head.")];
+/** DINO as a method. */
+export function dino(config: DinoConfig): Method {
+  const { batchSize, microBatchSize, head, objective } = config;
+  const learner = selfDistilling(config);
+  return {
+    name: "dino",
+    batchSize,
+    microBatchSize,
+    learners: [learner],
+    fixed: [],
+    state: [...centerState("center", head.prototypes, objective), ...bothHeadStates(config)],
+    parts: [
+      { name: "teacher", per: "micro", trace: () => teacherPart(config) },
+      { name: "targets", per: "batch", trace: () => targetsPart(config) },
+      {
+        name: "student",
+        per: "micro",
+        learner: learner.name,
+        trace: ({ running }) => traceStudent(config, { learner, running, terms: studentTerms(config) }),
+      },
+    ],
+    cuts: new Map([
+      ["globals", crops(TEACHER_CROPS)],
+      ["locals", crops(config.crops.localCount)],
+      ["logits", crops(TEACHER_CROPS)],
+      ["targets", crops(TEACHER_CROPS)],
+      ...dropPathCuts(config),
+    ]),
+    draw: (options) => drawDropPath(config, options),
+  };
 }
 
-/** What is read and written each step but not trained: the centre, and running statistics of batch norm. */
-export function dinoState({ head, objective }: DinoConfig): ParamSpec[] {
-  const center: ParamSpec[] =
-    objective.centering === "ema" ? [{ name: "center", shape: [1, head.prototypes], init: { kind: "zeros" } }] : [];
-  return [...center, ...["student.", "teacher."].flatMap((who) => prefixed(dinoHeadState(head), `${who}dino_head.`))];
-}
-
-/** Parameters that never get a gradient. */
-export function isFrozen({ head }: DinoConfig): (name: string) => boolean {
-  return (name) => head.normLastLayer && name.endsWith("last_layer.weight_g");
-}
-
-/** Batch-norm state of one network's head as inputs, and the outputs that replace it. */
-function traceHeadState(
-  builder: Builder,
-  config: DinoConfig,
-  who: "student" | "teacher",
-): { readonly state?: Params; readonly onState?: (name: string, next: Tensor) => void } {
-  const specs = dinoHeadState(config.head);
-  if (specs.length === 0) return {};
-  const prefix = `${who}.dino_head.`;
-  const tensors = new Map(specs.map((s) => [s.name, builder.input(prefix + s.name, s.shape, { kind: "state" })]));
-  const state: Params = (name) => tensors.get(name) ?? builder.input(prefix + name, []);
-  return { state, onState: (name, next) => builder.output(prefix + name, next, "state") };
-}
-
-/** The teacher's logits `[2·b, k]` and class tokens for one micro-batch of global crops. */
-export function traceTeacher(config: DinoConfig): Graph {
-  const { vit, head, crops, microBatchSize: b } = config;
+/** The teacher's logits `[2, b, k]` and class tokens `[2·b, d]` for one micro-batch of global crops. */
+function teacherPart(config: DinoConfig): Graph {
+  const { vit, head, microBatchSize: b } = config;
+  const size = config.crops.globalSizePx;
   const builder = new Builder();
-  const params = traceParams(builder, dinoSpecs(config), { prefix: "teacher." });
-  const globals = builder.input("globals", [TEACHER_CROPS * b, 3, crops.globalSizePx, crops.globalSizePx]);
+  const params = traceParams(builder, networkSpecs(config), { prefix: "teacher." });
+  const state = new StateThread(builder, headState(config), { prefix: "teacher." });
+  const globals = builder.input("globals", [TEACHER_CROPS * b, 3, size, size]);
   const features = builder.inRegion("teacher", () => applyViT(scoped(params, "backbone."), globals, { config: vit, output: "cls" }));
   const logits = builder.inRegion("teacher/head", () =>
-    applyDinoHead(scoped(params, "dino_head."), features, {
-      config: head,
-      ...traceHeadState(builder, config, "teacher"),
-    }),
+    applyDinoHead(scoped(params, "dino_head."), features, { config: head, ...state.options("dino_head.") }),
   );
   builder.output("features", features);
   builder.output("logits", reshape(logits, [TEACHER_CROPS, b, head.prototypes]));
+  state.finish();
   return builder.graph();
 }
 
 /** Targets `[2, b, k]` of the whole batch from the teacher's logits, the next centre, and what monitors watch. */
-export function traceTargets(config: DinoConfig): Graph {
-  const { head, objective, batchSize: b } = config;
+function targetsPart({ head, objective, batchSize: b }: DinoConfig): Graph {
   const builder = new Builder();
-  const rows = TEACHER_CROPS * b;
-  const logits = reshape(builder.input("logits", [TEACHER_CROPS, b, head.prototypes]), [rows, head.prototypes]);
+  const logits = reshape(builder.input("logits", [TEACHER_CROPS, b, head.prototypes]), [TEACHER_CROPS * b, head.prototypes]);
   const temp = builder.input("teacherTemp", []);
   builder.inRegion("targets", () => {
-    const center = objective.centering === "ema" ? builder.input("center", [1, head.prototypes], { kind: "state" }) : undefined;
-    const q =
-      center === undefined
-        ? sinkhornTargets(logits, temp, { iterations: objective.sinkhornIterations })
-        : centeredTargets(logits, center, temp);
+    const q = traceTargets(builder, logits, { name: "center", temp, config: objective });
     builder.output("targets", reshape(q, [TEACHER_CROPS, b, head.prototypes]));
-    if (center !== undefined) builder.output("center", nextCenter(center, logits, objective.centerMomentum), "state");
-    // the teacher's own sharpness is watched before any balancing: a collapsed teacher shows here first
-    builder.output("teacherEntropy", entropy(softmax(div(logits, temp))));
+    builder.output("teacherEntropy", teacherEntropy(logits, temp));
     builder.output("targetEntropy", entropy(q));
     builder.output("prototype", argMax(q, 1));
   });
   return builder.graph();
 }
 
-/** Mean over rows of −Σ p ln p. */
-function entropy(p: Tensor): Tensor {
-  return neg(reduceMean(reduceSum(mul(p, log(add(p, 1e-30))), [1]), [0]));
+/** DINO's cross-entropy on every group, KoLeo on the globals where it is asked for; targets `[2, b, k]` come in. */
+function studentTerms(config: DinoConfig): (group: Group, builder: Builder) => readonly Term[] {
+  let targets: Tensor | undefined;
+  return (group, builder) => {
+    targets = targets?.builder === builder ? targets : builder.input("targets", [TEACHER_CROPS, group.b, config.head.prototypes]);
+    return [dinoTerm(config, group, targets), ...koleoTerm(config, group)];
+  };
 }
 
-export interface StudentOptions {
-  /** Whether gradients so far come in as inputs `running.*` (accumulation over micro-batches). */
-  readonly running?: boolean;
-}
-
-/**
- * The student's loss and gradients for one micro-batch; targets `[2, b, k]` come in.
- * Each resolution group runs forward and backward before the next one starts, adding to the gradients of the one before.
- */
-export function traceStudent(config: DinoConfig, { running = false }: StudentOptions = {}): Graph {
-  const { head, microBatchSize: b } = config;
-  const builder = new Builder();
-  const specs = dinoSpecs(config);
-  const params = traceParams(builder, specs, { prefix: "student." });
-  const targets = builder.input("targets", [TEACHER_CROPS, b, head.prototypes]);
-  const frozen = isFrozen(config);
-  const trained = specs.filter((s) => !frozen(s.name));
-  const wrt = trained.map((s) => params(s.name));
-  let grads: (Tensor | undefined)[] = running ? trained.map((s) => builder.input(`running.${s.name}`, s.shape)) : [];
-  const losses: Tensor[] = [];
-  for (const groups of head.batchNorm ? [cropGroups(config)] : cropGroups(config).map((g) => [g])) {
-    const { loss, reported } = groupLoss(builder, groups, { config, params, targets });
-    grads = gradients(loss, wrt, { running: grads });
-    losses.push(loss);
-    for (const [name, value] of reported) builder.output(name, value);
-  }
-  builder.inRegion("loss", () =>
-    builder.output(
-      "loss",
-      losses.reduce((x, y) => add(x, y)),
-    ),
-  );
-  trained.forEach((s, i) => {
-    const g = grads[i];
-    if (g !== undefined) builder.output(s.name, g, "grad");
+/** A group's share of DINO's loss; the mean over the whole batch is the sum of its micro-batches' shares. */
+export function dinoTerm(config: DinoConfig, group: Group, targets: Tensor): Term {
+  const loss = dinoLoss(group.logits, targets, {
+    studentTemp: config.objective.studentTemp,
+    skipDiagonal: group.isGlobal,
+    pairs: TEACHER_CROPS * (TEACHER_CROPS + config.crops.localCount - 1),
   });
-  return builder.graph();
+  return { name: group.name, value: mul(loss, group.b / config.batchSize) };
 }
 
-interface GroupContext {
-  readonly config: DinoConfig;
-  readonly params: Params;
-  readonly targets: Tensor;
-}
-
-/** The share of the loss of some resolution groups: one of them, or all together where batch norm joins their rows. */
-function groupLoss(
-  builder: Builder,
-  groups: readonly CropGroup[],
-  { config, params, targets }: GroupContext,
-): { readonly loss: Tensor; readonly reported: readonly (readonly [string, Tensor])[] } {
-  const { vit, head, crops, objective, batchSize, microBatchSize: b } = config;
-  const features = groups.map((group) => {
-    const images = builder.input(group.name, [group.count * b, 3, group.sizePx, group.sizePx]);
-    const options = {
-      config: vit,
-      output: "cls" as const,
-      ...dropPathInputs(builder, config, group),
-    };
-    return builder.inRegion(group.name, () => applyViT(scoped(params, "backbone."), images, options));
-  }) as [Tensor, ...Tensor[]]; // there is always the group of globals or of locals
-  return builder.inRegion(`${groups.map((g) => g.name).join("+")}/head`, () => {
-    const logits = applyDinoHead(scoped(params, "dino_head."), concat(features, 0), {
-      config: head,
-      ...traceHeadState(builder, config, "student"),
-    });
-    const reported: [string, Tensor][] = [];
-    const terms: Tensor[] = [];
-    let row = 0;
-    groups.forEach((group, i) => {
-      const own = reshape(slice(logits, 0, [row, row + group.count * b]), [group.count, b, head.prototypes]);
-      row += group.count * b;
-      const pairs = TEACHER_CROPS * (TEACHER_CROPS + crops.localCount - 1);
-      const share = b / batchSize; // the mean over the whole batch is the sum of its micro-batches' shares
-      const dino = mul(
-        dinoLoss(own, targets, {
-          studentTemp: objective.studentTemp,
-          skipDiagonal: group.isGlobal,
-          pairs,
-        }),
-        share,
-      );
-      reported.push([`loss.${group.name}`, dino]);
-      terms.push(dino);
-      const x = features[i];
-      if (group.isGlobal && objective.koleoWeight > 0 && x !== undefined) {
-        const byCrop = Array.from({ length: group.count }, (_, v) => slice(x, 0, [v * b, (v + 1) * b]));
-        const spread = mul(koleoPerCrop(byCrop, { groupSize: config.groupSize ?? b }), share);
-        reported.push(["loss.koleo", spread]);
-        terms.push(mul(spread, objective.koleoWeight));
-      }
-    });
-    return { loss: terms.reduce((x, y) => add(x, y)), reported };
-  });
+/** KoLeo on the student's class tokens before the head, over each global crop. DINOv2 spec §2.5. */
+export function koleoTerm({ objective, batchSize, groupSize }: DinoConfig, { isGlobal, count, cls, b }: Group): readonly Term[] {
+  if (!isGlobal || objective.koleoWeight === 0) return [];
+  const byCrop = Array.from({ length: count }, (_, v) => slice(cls, 0, [v * b, (v + 1) * b]));
+  const spread = koleoPerCrop(byCrop, { groupSize: groupSize ?? b });
+  return [{ name: "koleo", value: mul(spread, b / batchSize), weight: objective.koleoWeight }];
 }

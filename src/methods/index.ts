@@ -1,3 +1,4 @@
 /** @file Methods: what a training step is. Each reads like its paper. */
-export { type DinoConfig, dinoSpecs, dinoState, isFrozen, type StudentOptions, traceStudent, traceTargets, traceTeacher } from "./dino.ts";
-export { drawDropPath } from "./drop-path.ts";
+export type { StepConfig, TargetConfig } from "./config.ts";
+export { dino, type DinoConfig } from "./dino.ts";
+export type { Cut, DrawOptions, FixedNetwork, Learner, Method, Part } from "./method.ts";

@@ -1,12 +1,12 @@
-/** @file The traced parts of a DINO step as programs of a device over one set of flat buffers. */
+/** @file The parts of a method as programs of a device over flat buffers, and the values that pass between them. */
 import { InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { type DinoConfig, traceStudent, traceTargets, traceTeacher } from "../methods/index.ts";
+import type { Method, Part } from "../methods/index.ts";
 import type { ParamSpec } from "../nn/index.ts";
 import type { FlatParams } from "../optim/index.ts";
 
-/** Everything a run changes, one buffer a kind. */
+/** Everything of one learner that a run changes, one buffer a kind. */
 export type Flats = {
   readonly params: FlatParams;
   readonly teacher: FlatParams;
@@ -16,9 +16,71 @@ export type Flats = {
   readonly square?: FlatParams;
 };
 
+/** A part with its programs: one, or where gradients are added up three: the first micro-batch's, then two that add to each other's. */
+export interface CompiledPart {
+  readonly part: Part;
+  readonly programs: readonly Program[];
+}
+
+interface CompileContext {
+  readonly device: Device;
+  readonly learners: ReadonlyMap<string, Flats>;
+  readonly fixed: ReadonlyMap<string, FlatParams>;
+  readonly state: ReadonlyMap<string, Float32Array>;
+  readonly checkpointing: boolean;
+}
+
 /** The views of a flat buffer under the names a program uses. */
 function named(flat: FlatParams, specs: readonly ParamSpec[], prefix: string): [string, Float32Array][] {
   return specs.map((s) => [prefix + s.name, flat.view(s.name)]);
+}
+
+/** Parameters and state under the names that parts give them. */
+function lasting(method: Method, { learners, fixed, state }: CompileContext): [string, TypedArray][] {
+  const ofLearners = method.learners.flatMap(({ name, follower, specs }) => {
+    const flats = learners.get(name);
+    return flats === undefined ? [] : [...named(flats.params, specs, `${name}.`), ...named(flats.teacher, specs, `${follower}.`)];
+  });
+  const ofFixed = method.fixed.flatMap(({ name, specs }) => {
+    const flat = fixed.get(name);
+    return flat === undefined ? [] : named(flat, specs, `${name}.`);
+  });
+  return [...ofLearners, ...ofFixed, ...state];
+}
+
+/**
+ * Compiles every part. A value that an earlier part gives out, or takes in from the host, is the later one's in place
+ * where both see it whole; else it is copied piece by piece.
+ */
+export function compileMethod(method: Method, context: CompileContext): CompiledPart[] {
+  const whole = method.batchSize === method.microBatchSize;
+  const inputs = new Map(lasting(method, context));
+  return method.parts.map((part) => {
+    const programs = compilePart(part, method, { ...context, inputs });
+    for (const program of programs) {
+      const seen = whole ? [...program.inputs, ...program.outputs] : [];
+      for (const [name, view] of seen) if (method.cuts.has(name)) inputs.set(name, view);
+    }
+    return { part, programs };
+  });
+}
+
+function compilePart(
+  part: Part,
+  method: Method,
+  { device, inputs, learners, checkpointing }: CompileContext & { readonly inputs: ReadonlyMap<string, TypedArray> },
+): Program[] {
+  const learner = method.learners.find(({ name }) => name === part.learner);
+  const flats = learners.get(part.learner ?? "");
+  if (learner === undefined || flats === undefined) return [device.compile(optimize(part.trace({ running: false })), { inputs })];
+  const prepare = checkpointing ? { checkpoint: (region: string) => region.includes("blocks.") } : {};
+  const compile = (running: FlatParams | undefined, to: FlatParams): Program =>
+    device.compile(optimize(part.trace({ running: running !== undefined }), prepare), {
+      inputs: new Map([...inputs, ...(running === undefined ? [] : named(running, learner.specs, "running."))]),
+      outputs: new Map(named(to, learner.specs, "")),
+    });
+  const { grads, grads2 } = flats;
+  return grads2 === undefined ? [compile(undefined, grads)] : [compile(undefined, grads), compile(grads, grads2), compile(grads2, grads)];
 }
 
 /** A float32 buffer of a program by name. Throws InternalError when it has none. */
@@ -26,62 +88,4 @@ export function floats(program: Program, side: "inputs" | "outputs", name: strin
   const view = program[side].get(name);
   if (!(view instanceof Float32Array)) throw new InternalError(`Cannot step: the program has no float32 ${side.slice(0, -1)} "${name}"`);
   return view;
-}
-
-export interface DinoPrograms {
-  readonly teacher: Program;
-  readonly targets: Program;
-  /** First micro-batch, then two that add to each other's gradients. */
-  readonly students: readonly Program[];
-}
-
-interface CompileContext {
-  readonly device: Device;
-  readonly specs: readonly ParamSpec[];
-  readonly flats: Flats;
-  readonly state: ReadonlyMap<string, Float32Array>;
-  readonly checkpointing: boolean;
-}
-
-/** Compiles teacher, targets and student. Without accumulation they hand values to each other in place. */
-export function compileDino(config: DinoConfig, context: CompileContext): DinoPrograms {
-  const { device, specs, flats, state } = context;
-  const whole = config.batchSize === config.microBatchSize;
-  const teacher = device.compile(optimize(traceTeacher(config)), {
-    inputs: new Map([...named(flats.teacher, specs, "teacher."), ...state]),
-  });
-  const logits: [string, Float32Array][] = whole ? [["logits", floats(teacher, "outputs", "logits")]] : [];
-  const targets = device.compile(optimize(traceTargets(config)), { inputs: new Map([...logits, ...state]) });
-  const handed: [string, Float32Array][] = whole
-    ? [
-        ["targets", floats(targets, "outputs", "targets")],
-        ["globals", floats(teacher, "inputs", "globals")],
-      ]
-    : [];
-  const student = (running: FlatParams | undefined, to: FlatParams): Program => compileStudent(config, { ...context, running, to, handed });
-  const { grads, grads2 } = flats;
-  const students =
-    grads2 === undefined ? [student(undefined, grads)] : [student(undefined, grads), student(grads, grads2), student(grads2, grads)];
-  return { teacher, targets, students };
-}
-
-interface StudentContext extends CompileContext {
-  /** Gradients so far, which this program adds to. */
-  readonly running: FlatParams | undefined;
-  readonly to: FlatParams;
-  readonly handed: readonly (readonly [string, Float32Array])[];
-}
-
-function compileStudent(config: DinoConfig, { device, specs, flats, state, checkpointing, running, to, handed }: StudentContext): Program {
-  const prepare = checkpointing ? { checkpoint: (region: string) => region.includes("blocks.") } : {};
-  const inputs = new Map<string, TypedArray>([
-    ...named(flats.params, specs, "student."),
-    ...state,
-    ...(running === undefined ? [] : named(running, specs, "running.")),
-    ...handed,
-  ]);
-  return device.compile(optimize(traceStudent(config, { running: running !== undefined }), prepare), {
-    inputs,
-    outputs: new Map(named(to, specs, "")),
-  });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
-import type { DinoConfig } from "../methods/index.ts";
+import { dino, type DinoConfig } from "../methods/index.ts";
 import { Stepper, type StepperOptions, type StepResult } from "./stepper.ts";
 
 const BATCH = 8;
@@ -32,7 +32,7 @@ async function twoSteps(
 }> {
   using device = openCpu({ threads: 2 });
   const optimizer = { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
-  await using stepper = new Stepper({ config, device, optimizer, threads: 2, ...options });
+  await using stepper = new Stepper({ method: dino(config), device, optimizer, threads: 2, ...options });
   const rng = new Rng(9);
   stepper.init(rng.split("init"));
   const results: StepResult[] = [];
@@ -96,7 +96,9 @@ describe("Stepper", () => {
     using device = openCpu({ threads: 1 });
     const optimizer = { kind: "sgd", momentum: 0.9 } as const;
     const config = { ...base, vit: { ...base.vit, depth: 8 } };
-    const bytes = [false, true].map((checkpointing) => new Stepper({ config, device, optimizer, threads: 1, checkpointing }).arenaBytes);
+    const bytes = [false, true].map(
+      (checkpointing) => new Stepper({ method: dino(config), device, optimizer, threads: 1, checkpointing }).arenaBytes,
+    );
     expect(bytes[1]).toBeLessThan(0.7 * (bytes[0] ?? 0));
   });
 
@@ -108,7 +110,7 @@ describe("Stepper", () => {
 
   test("an abort leaves parameters, teacher and state as they were", async () => {
     using device = openCpu({ threads: 1 });
-    await using stepper = new Stepper({ config: base, device, optimizer: { kind: "sgd", momentum: 0.9 }, threads: 1 });
+    await using stepper = new Stepper({ method: dino(base), device, optimizer: { kind: "sgd", momentum: 0.9 }, threads: 1 });
     stepper.init(new Rng(1));
     const before = [stepper.flats.params.data.slice(), stepper.flats.teacher.data.slice(), stepper.state.get("center")?.slice()];
     const stop = new AbortController();

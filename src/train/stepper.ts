@@ -1,11 +1,13 @@
-/** @file One training step on a device: the traced parts compiled over flat buffers, the optimizer, and the state between steps. */
-import { InternalError, type Rng } from "../core/index.ts";
+/** @file One training step on a device: a method's parts compiled over flat buffers, the optimizers, and the state between steps. */
+import { InternalError, type Rng, type TypedArray } from "../core/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { type DinoConfig, dinoSpecs, dinoState, drawDropPath, isFrozen } from "../methods/index.ts";
+import type { Learner, Method } from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
 import {
   allocShared,
   type Clip,
+  type DecayRule,
+  FlatParams,
   type FusedOptimizer,
   type FusedStepResult,
   makeLayout,
@@ -14,17 +16,20 @@ import {
   openFusedOptimizer,
   type OptimizerConfig,
 } from "../optim/index.ts";
-import { compileDino, floats, type Flats } from "./programs.ts";
+import { allocLike, putPiece, takePiece } from "./hand-over.ts";
+import { type CompiledPart, compileMethod, type Flats, floats } from "./programs.ts";
 
 export interface StepperOptions {
-  readonly config: DinoConfig;
+  readonly method: Method;
   readonly device: Device;
   readonly optimizer: OptimizerConfig;
   readonly layerDecay?: number;
   readonly patchEmbedLrScale?: number;
+  readonly decayRule?: DecayRule;
   readonly checkpointing?: boolean;
   readonly threads: number;
-  readonly stepCounts?: Readonly<Record<string, number>>;
+  /** Updates so far of every parameter, by learner. */
+  readonly stepCounts?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /** Scalars of one step, from the schedules. */
@@ -35,12 +40,17 @@ export interface StepScalars {
   readonly teacherTemp: number;
   readonly clip: Clip;
   readonly freezeLastLayer: boolean;
+  /** Only heads learn: a new head is warmed up on a given backbone. */
+  readonly freezeBackbone?: boolean;
+  /** Further scalar inputs of the parts, by name: weights of objectives. */
+  readonly inputs?: Readonly<Record<string, number>>;
 }
 
 export interface StepInputs {
-  /** `[2·b, 3, G, G]` and `[L·b, 3, l, l]`, crop-major, of the whole batch. */
+  /** `[2·b, 3, G, G]` and `[L·b, 3, l, l]`, crop-major, of the whole batch; `gramCrops` are the globals as the Gram teacher sees them. */
   readonly globals: Float32Array;
   readonly locals: Float32Array;
+  readonly gramCrops?: Float32Array | undefined;
   readonly step: number;
   readonly rng: Rng;
   readonly scalars: StepScalars;
@@ -53,6 +63,8 @@ export interface StepResult {
   readonly parts: Readonly<Record<string, number>>;
   readonly teacherEntropy: number;
   readonly targetEntropy: number;
+  /** Further scalars that the method watches, by name. */
+  readonly watched: Readonly<Record<string, number>>;
   /** The prototype each teacher row chose. */
   readonly prototypes: Int32Array;
   /** The teacher's class tokens `[2·b, d]` of the last micro-batch. */
@@ -60,194 +72,245 @@ export interface StepResult {
   readonly optimizer: FusedStepResult;
 }
 
-/** Rows of a micro-batch out of crop-major rows of the batch: `[v, b, …]` -> `[v, micro, …]`. */
-function sliceCrops(
-  from: Float32Array,
-  to: Float32Array,
-  { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number },
-): void {
-  const row = from.length / (crops * batch);
-  for (let v = 0; v < crops; v++)
-    to.set(from.subarray((v * batch + index * micro) * row, (v * batch + (index + 1) * micro) * row), v * micro * row);
-}
-
-/** The mirror of sliceCrops: a micro-batch's rows into the batch's. */
-function placeCrops(
-  from: Float32Array,
-  to: Float32Array,
-  { crops, micro, index, batch }: { crops: number; micro: number; index: number; batch: number },
-): void {
-  const row = to.length / (crops * batch);
-  for (let v = 0; v < crops; v++) to.set(from.subarray(v * micro * row, (v + 1) * micro * row), (v * batch + index * micro) * row);
-}
-
-/** Student, teacher, optimizer and method state of a DINO run, and the step that moves them. */
-export class Stepper implements AsyncDisposable {
-  readonly config: DinoConfig;
-  readonly specs: readonly ParamSpec[];
-  /** Method state (centre, running statistics), by name. */
-  readonly state: ReadonlyMap<string, Float32Array>;
+/** A learner with its numbers and its optimizer. */
+export interface TrainedLearner {
+  readonly learner: Learner;
   readonly flats: Flats;
   readonly optimizer: FusedOptimizer;
-  readonly #teacher: Program;
-  readonly #targets: Program;
-  /** First micro-batch, then two that add to each other's gradients. */
-  readonly #students: readonly Program[];
-  readonly #lastLayer: ReadonlySet<string>;
+}
 
-  constructor({
+function openLearner(learner: Learner, options: StepperOptions): TrainedLearner {
+  const { method, optimizer: config, layerDecay = 1, patchEmbedLrScale = 1, decayRule = "dino", threads, stepCounts } = options;
+  const layout = makeLayout(learner.specs);
+  const kinds = [
+    "params",
+    "teacher",
+    "grads",
+    "mean",
+    ...(config.kind === "adamw" ? ["square"] : []),
+    ...(method.batchSize > method.microBatchSize ? ["grads2"] : []),
+  ];
+  const { flat, memory } = allocShared(layout, kinds);
+  const flats = flat as unknown as Flats; // the kinds asked for above
+  const { params, teacher, grads, grads2, mean, square } = flats;
+  const counts = stepCounts?.[learner.name];
+  const optimizer = openFusedOptimizer({
     config,
-    device,
-    optimizer,
-    layerDecay = 1,
-    patchEmbedLrScale = 1,
-    checkpointing = false,
+    layout,
+    groups: makeParamGroups(learner.specs, {
+      depth: learner.depth,
+      layerDecay,
+      patchEmbedLrScale,
+      decayRule,
+      isFrozen: learner.isFrozen,
+    }),
+    params,
+    grads: grads2 === undefined ? grads : [grads, grads2],
+    mean,
+    ...(square === undefined ? {} : { square }),
+    teacher,
+    memory,
     threads,
-    stepCounts,
-  }: StepperOptions) {
-    this.config = config;
-    this.specs = dinoSpecs(config);
-    const layout = makeLayout(this.specs);
-    const accumulate = config.batchSize / config.microBatchSize;
-    const kinds = [
-      "params",
-      "teacher",
-      "grads",
-      "mean",
-      ...(optimizer.kind === "adamw" ? ["square"] : []),
-      ...(accumulate > 1 ? ["grads2"] : []),
-    ];
-    const { flat, memory } = allocShared(layout, kinds);
-    this.flats = flat as unknown as Flats; // the kinds asked for above
-    this.state = new Map(
-      dinoState(config).map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]),
-    );
-    const { teacher, params, grads, grads2, mean, square } = this.flats;
-    const programs = compileDino(config, { device, specs: this.specs, flats: this.flats, state: this.state, checkpointing });
-    this.#teacher = programs.teacher;
-    this.#targets = programs.targets;
-    this.#students = programs.students;
-    const frozen = isFrozen(config);
-    this.#lastLayer = namesContaining(this.specs, "last_layer");
-    this.optimizer = openFusedOptimizer({
-      config: optimizer,
-      layout,
-      groups: makeParamGroups(this.specs, { depth: config.vit.depth, layerDecay, patchEmbedLrScale, isFrozen: frozen }),
-      params,
-      grads: grads2 === undefined ? grads : [grads, grads2],
-      mean,
-      ...(square === undefined ? {} : { square }),
-      teacher,
-      memory,
-      threads,
-      ...(stepCounts === undefined ? {} : { stepCounts }),
-    });
+    ...(counts === undefined ? {} : { stepCounts: counts }),
+  });
+  return { learner, flats, optimizer };
+}
+
+function allocState(specs: readonly ParamSpec[]): Map<string, Float32Array> {
+  return new Map(specs.map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]));
+}
+
+/** Learners, fixed networks and state of a run, and the step that moves them. */
+export class Stepper implements AsyncDisposable {
+  readonly method: Method;
+  readonly learners: readonly [TrainedLearner, ...TrainedLearner[]];
+  /** Networks that are only read, by name. */
+  readonly fixed: ReadonlyMap<string, FlatParams>;
+  /** Method state (centres, running statistics), by name. */
+  readonly state: ReadonlyMap<string, Float32Array>;
+  /** The state as the parts see it: it becomes `state` when the step is applied. */
+  readonly #pending: ReadonlyMap<string, Float32Array>;
+  readonly #parts: readonly CompiledPart[];
+  /** Values of the whole batch, by name. */
+  readonly #values = new Map<string, TypedArray>();
+  /** Buffers of inputs that hold the pieces of this micro-batch already: parts share them. */
+  readonly #fed = new Map<TypedArray, number>();
+
+  constructor(options: StepperOptions) {
+    const { method, device, checkpointing = false } = options;
+    this.method = method;
+    this.learners = method.learners.map((l) => openLearner(l, options)) as [TrainedLearner, ...TrainedLearner[]]; // as many as there are
+    this.fixed = new Map(method.fixed.map(({ name, specs }) => [name, new FlatParams(makeLayout(specs))]));
+    this.state = allocState(method.state);
+    this.#pending = allocState(method.state);
+    const learners = new Map(this.learners.map(({ learner, flats }) => [learner.name, flats]));
+    this.#parts = compileMethod(method, { device, learners, fixed: this.fixed, state: this.#pending, checkpointing });
   }
 
-  /** Draws the student's start values and copies them to the teacher (heads too: they must start equal). */
+  /** Parameters of the first learner, and their buffers. */
+  get specs(): readonly ParamSpec[] {
+    return this.learners[0].learner.specs;
+  }
+  get flats(): Flats {
+    return this.learners[0].flats;
+  }
+  get optimizer(): FusedOptimizer {
+    return this.learners[0].optimizer;
+  }
+
+  /** Draws every learner's start values and copies them to its average (heads too: they must start equal). */
   init(rng: Rng): void {
-    for (const s of this.specs) initParam(s, this.flats.params.view(s.name), rng);
-    this.flats.teacher.data.set(this.flats.params.data);
+    this.learners.forEach(({ learner, flats }, i) => {
+      const own = i === 0 ? rng : rng.split(learner.name);
+      for (const s of learner.specs) initParam(s, flats.params.view(s.name), own);
+      flats.teacher.data.set(flats.params.data);
+    });
   }
 
   /** Bytes between stages. */
   get arenaBytes(): number {
-    return this.#teacher.arenaBytes + this.#targets.arenaBytes + this.#students.reduce((n, p) => n + p.arenaBytes, 0);
+    return this.#parts.flatMap(({ programs }) => programs).reduce((n, p) => n + p.arenaBytes, 0);
   }
 
   /**
-   * One step in place. Nothing that lasts is changed before the optimizer runs, so an abort or a non-finite gradient leaves
+   * One step in place. Nothing that lasts is changed before the optimizers run, so an abort or a non-finite gradient leaves
    * the state of the step before.
    */
   async step(inputs: StepInputs): Promise<StepResult> {
-    const { signal, scalars } = inputs;
-    await this.#runTeacher(inputs);
-    floats(this.#targets, "inputs", "teacherTemp")[0] = scalars.teacherTemp;
-    await this.#targets.run({ signal });
-    const { loss, parts, gradsIndex } = await this.#runStudent(inputs);
+    const { signal } = inputs;
+    const { loss, parts, gradsIndex } = await this.#runParts(inputs);
     signal?.throwIfAborted();
-    const result = await this.optimizer.step({
-      lr: scalars.lr,
-      weightDecay: scalars.weightDecay,
-      clip: scalars.clip,
-      emaMomentum: scalars.emaMomentum,
-      frozenNow: scalars.freezeLastLayer ? this.#lastLayer : new Set(),
-      gradsIndex,
-    });
-    if (result.applied) this.#commitState();
+    const result = await this.#optimize(inputs.scalars, gradsIndex);
+    if (result.applied) for (const [name, view] of this.state) view.set(this.#pending.get(name) ?? view);
+    const { teacherEntropy = NaN, targetEntropy = NaN, ...watched } = this.#watched();
+    const output = (name: string): TypedArray | undefined =>
+      this.#parts
+        .flatMap(({ programs }) => programs)
+        .find(({ outputs }) => outputs.has(name))
+        ?.outputs.get(name);
+    const [prototypes, features] = [output("prototype"), output("features")];
     return {
       loss,
       parts,
-      teacherEntropy: floats(this.#targets, "outputs", "teacherEntropy")[0] ?? NaN,
-      targetEntropy: floats(this.#targets, "outputs", "targetEntropy")[0] ?? NaN,
-      prototypes: this.#targets.outputs.get("prototype") as Int32Array, // traced as int32
-      features: floats(this.#teacher, "outputs", "features"),
+      teacherEntropy,
+      targetEntropy,
+      watched,
+      prototypes: prototypes instanceof Int32Array ? prototypes : new Int32Array(),
+      features: features instanceof Float32Array ? features : new Float32Array(),
       optimizer: result,
     };
   }
 
   /** The work of a step without its effect, for measuring its speed. */
   async measure(inputs: StepInputs): Promise<void> {
-    await this.#runTeacher(inputs);
-    floats(this.#targets, "inputs", "teacherTemp")[0] = inputs.scalars.teacherTemp;
-    await this.#targets.run({ signal: inputs.signal });
-    await this.#runStudent(inputs);
+    await this.#runParts(inputs);
   }
 
-  async #runTeacher({ globals, signal }: StepInputs): Promise<void> {
-    const { batchSize: batch, microBatchSize: micro } = this.config;
-    const [input, logits, all] = [
-      floats(this.#teacher, "inputs", "globals"),
-      floats(this.#teacher, "outputs", "logits"),
-      floats(this.#targets, "inputs", "logits"),
-    ];
-    for (let index = 0; index < batch / micro; index++) {
-      sliceCrops(globals, input, { crops: 2, micro, index, batch });
-      await this.#teacher.run({ signal });
-      if (all !== logits) placeCrops(logits, all, { crops: 2, micro, index, batch });
-    }
-  }
-
-  async #runStudent({
-    globals,
-    locals,
-    step,
-    rng,
-    signal,
-  }: StepInputs): Promise<{ loss: number; parts: Record<string, number>; gradsIndex: number }> {
-    const { batchSize: batch, microBatchSize: micro, crops } = this.config;
-    const targets = floats(this.#targets, "outputs", "targets");
+  async #runParts({ globals, locals, gramCrops, step, rng, scalars, signal }: StepInputs): Promise<{
+    loss: number;
+    parts: Record<string, number>;
+    gradsIndex: number;
+  }> {
+    const count = this.method.batchSize / this.method.microBatchSize;
+    for (const [name, view] of this.#pending) view.set(this.state.get(name) ?? view);
+    const given = Object.entries({ globals, locals, ...(gramCrops === undefined ? {} : { gramCrops }) });
+    for (const [name, value] of [...given, ...this.method.draw({ rng, step })]) this.#values.set(name, value);
+    this.#fed.clear();
     const parts: Record<string, number> = {};
-    let [loss, at] = [0, 0];
-    for (let index = 0; index < batch / micro; index++) {
-      at = index === 0 ? 0 : 2 - (index % 2 === 1 ? 1 : 0);
-      const program = this.#students[at];
-      if (program === undefined) throw new InternalError(`Cannot step: there is no program for micro-batch ${index}`);
-      const rows = { micro, index, batch };
-      sliceCrops(globals, floats(program, "inputs", "globals"), { crops: 2, ...rows });
-      if (crops.localCount > 0) sliceCrops(locals, floats(program, "inputs", "locals"), { crops: crops.localCount, ...rows });
-      if (floats(program, "inputs", "targets") !== targets)
-        sliceCrops(targets, floats(program, "inputs", "targets"), { crops: 2, ...rows });
-      drawDropPath(this.config, program.inputs as ReadonlyMap<string, Float32Array>, { rng, step, offset: index * micro }); // drop-path inputs are float32
-      await program.run({ signal });
-      loss += floats(program, "outputs", "loss")[0] ?? NaN;
-      for (const name of program.outputs.keys())
-        if (name.startsWith("loss.")) parts[name] = (parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
-    }
-    return { loss, parts, gradsIndex: at === 1 ? 1 : 0 };
+    let [loss, gradsIndex] = [0, 0];
+    for (const phase of phases(this.#parts))
+      for (let index = 0; index < (phase[0]?.part.per === "batch" ? 1 : count); index++)
+        for (const { part, programs } of phase) {
+          // first micro-batch, then two programs that add to each other's gradients
+          const at = index === 0 || programs.length === 1 ? 0 : 2 - (index % 2);
+          const program = programs[at];
+          if (program === undefined) throw new InternalError(`Cannot step: there is no program for micro-batch ${index}`);
+          const piece = part.per === "batch" ? undefined : { index, count };
+          this.#feed(program, piece, scalars);
+          await program.run({ signal });
+          this.#collect(program, piece);
+          if (part.learner === undefined) continue;
+          gradsIndex = at === 1 ? 1 : 0;
+          loss += floats(program, "outputs", "loss")[0] ?? NaN;
+          for (const name of program.outputs.keys())
+            if (name.startsWith("loss.")) parts[name] = (parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
+        }
+    return { loss, parts, gradsIndex };
   }
 
-  /** What a step writes beside the parameters becomes the next step's state. */
-  #commitState(): void {
-    for (const [name, view] of this.state)
-      for (const program of [this.#teacher, this.#targets, this.#students.at(-1)]) {
-        const next = program?.outputs.get(name);
-        if (next instanceof Float32Array) view.set(next);
+  /** Puts scalars and the values of the batch, or of one micro-batch, into a program's inputs. */
+  #feed(program: Program, piece: { index: number; count: number } | undefined, scalars: StepScalars): void {
+    const numbers: Readonly<Record<string, number>> = { teacherTemp: scalars.teacherTemp, ...scalars.inputs };
+    for (const [name, view] of program.inputs) {
+      const number = numbers[name];
+      if (number !== undefined && view instanceof Float32Array) view[0] = number;
+      const cut = this.method.cuts.get(name);
+      if (cut === undefined) continue;
+      const value = this.#values.get(name);
+      if (value === undefined) throw new InternalError(`Cannot step: nothing gives "${name}"; add it to the crops, the draws or a part`);
+      const { index, count } = piece ?? { index: 0, count: 1 };
+      if (value === view || this.#fed.get(view) === index) continue;
+      takePiece(value, view, { index, count, cut });
+      this.#fed.set(view, index);
+    }
+  }
+
+  /** Takes what a program gave out: values for later parts, and state. */
+  #collect(program: Program, piece: { index: number; count: number } | undefined): void {
+    for (const [name, view] of program.outputs) {
+      const pending = this.#pending.get(name);
+      if (pending !== undefined && view instanceof Float32Array) pending.set(view);
+      const cut = this.method.cuts.get(name);
+      if (cut === undefined) continue;
+      if (piece === undefined || piece.count === 1) {
+        this.#values.set(name, view);
+        continue;
       }
+      const whole = this.#values.get(name) ?? allocLike(view, piece.count);
+      this.#values.set(name, whole);
+      putPiece(view, whole, { ...piece, cut });
+    }
+  }
+
+  /** Moves every learner, or none. */
+  async #optimize(scalars: StepScalars, gradsIndex: number): Promise<FusedStepResult> {
+    const { lr, weightDecay, clip, emaMomentum, freezeLastLayer, freezeBackbone = false } = scalars;
+    const results: FusedStepResult[] = [];
+    for (const { learner, optimizer } of this.learners) {
+      const frozenNow = new Set([
+        ...(freezeLastLayer ? namesContaining(learner.specs, "last_layer") : []),
+        ...(freezeBackbone ? learner.specs.map((s) => s.name).filter((name) => name.startsWith("backbone.")) : []),
+      ]);
+      results.push(await optimizer.step({ lr, weightDecay, clip, emaMomentum, frozenNow, gradsIndex }));
+    }
+    const [first] = results;
+    if (first === undefined) throw new InternalError("Cannot step: the method has no learner");
+    return results.find((r) => !r.applied) ?? first;
+  }
+
+  /** The scalars that parts over the whole batch give out. */
+  #watched(): Record<string, number> {
+    const found: Record<string, number> = {};
+    for (const { part, programs } of this.#parts)
+      if (part.per === "batch")
+        for (const [name, view] of programs[0]?.outputs ?? [])
+          if (view instanceof Float32Array && view.length === 1 && !this.state.has(name)) found[name] = view[0] ?? NaN;
+    return found;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.optimizer[Symbol.asyncDispose]();
-    for (const p of [this.#teacher, this.#targets, ...this.#students]) p[Symbol.dispose]();
+    for (const { optimizer } of this.learners) await optimizer[Symbol.asyncDispose]();
+    for (const { programs } of this.#parts) for (const p of programs) p[Symbol.dispose]();
   }
+}
+
+/** Parts in runs of one kind: those of micro-batches run together, micro-batch by micro-batch. */
+function phases(parts: readonly CompiledPart[]): CompiledPart[][] {
+  const runs: CompiledPart[][] = [];
+  for (const compiled of parts) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[0]?.part.per === compiled.part.per) last.push(compiled);
+    else runs.push([compiled]);
+  }
+  return runs;
 }

@@ -5,7 +5,7 @@ import type { HostTensor } from "../../core/index.ts";
 import { replaceDirAtomic, toHuggingFace, vitModelConfig, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { vitOf } from "./dino-config.ts";
+import { vitOf } from "./method-config.ts";
 import { digestConfig } from "./prepare.ts";
 
 const PREFIX = "backbone.";

@@ -14,7 +14,7 @@ import {
   type UserConfig,
 } from "../config/index.ts";
 import { drawContactSheet } from "./contact-sheet.ts";
-import { dinoConfigOf } from "./dino-config.ts";
+import { imagesOfStep } from "./method-config.ts";
 import { measureStep } from "./measure.ts";
 import { type DataLook, factsOf, gatherFacts, imagePolicy, lookAtImages } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";
@@ -72,7 +72,7 @@ async function timeStep(
   await using stepper = openStepper(config, device);
   stepper.init(rng.split("init"));
   await using pool = openCrops(config);
-  const loader = new Loader({ list, pool, seed: config.seed, batchSize: dinoConfigOf(config).batchSize });
+  const loader = new Loader({ list, pool, seed: config.seed, batchSize: imagesOfStep(config) });
   try {
     return await measureStep({ stepper, rng }, { loader, steps: TIMED, signal });
   } finally {

@@ -13,7 +13,7 @@ import { assembleReport, storeAlarm, storeFacts } from "../probes/run-report.ts"
 import { shownImages, snapshotSteps, storeSnapshot } from "../probes/snapshots.ts";
 import { readMetrics } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { vitOf } from "./dino-config.ts";
+import { vitOf } from "./method-config.ts";
 
 const BACKBONE = "backbone.";
 

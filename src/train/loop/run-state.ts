@@ -1,33 +1,49 @@
 /** @file What a checkpoint holds, and putting it back: student, teacher, optimizer, method state. */
 import { join } from "node:path";
 import { FormatError, type HostTensor, nameHint, sameShape, type Shape } from "../../core/index.ts";
+import type { Learner, Method } from "../../methods/index.ts";
 import type { ParamSpec } from "../../nn/index.ts";
+import type { FlatParams } from "../../optim/index.ts";
 import { readSafetensors, type NamedTensors, writeSafetensors } from "../../weights/index.ts";
 import type { Stepper } from "../stepper.ts";
 
 type Views = ReadonlyMap<string, { readonly shape: Shape; readonly data: Float32Array }>;
+type View = [string, { shape: Shape; data: Float32Array }];
 
-function viewsOf(
-  stepper: Stepper,
-  flat: "params" | "teacher" | "mean" | "square",
-  prefix = "",
-): [string, { shape: Shape; data: Float32Array }][] {
-  const from = stepper.flats[flat];
-  return from === undefined ? [] : stepper.specs.map((s) => [prefix + s.name, { shape: s.shape, data: from.view(s.name) }]);
-}
-
-/** The float tensors of each file, in place. */
-function filesOf(stepper: Stepper): ReadonlyMap<string, Views> {
-  const state = [...stepper.state].map(([name, data]) => [name, { shape: [data.length], data }] as const);
-  return new Map([
-    ["student", new Map(viewsOf(stepper, "params"))],
-    ["teacher", new Map(viewsOf(stepper, "teacher"))],
-    ["optimizer", new Map([...viewsOf(stepper, "mean", "mean."), ...viewsOf(stepper, "square", "square.")])],
-    ["method", new Map(state)],
-  ]);
+function viewsOf(specs: readonly ParamSpec[], flat: FlatParams | undefined, prefix = ""): View[] {
+  return flat === undefined ? [] : specs.map((s) => [prefix + s.name, { shape: s.shape, data: flat.view(s.name) }]);
 }
 
 const STEP_COUNTS = "step_counts";
+
+/** Suffix of a learner's files: none for the first one. */
+function suffixOf(method: Method, { name }: Learner): string {
+  return name === method.learners[0].name ? "" : `-${name}`;
+}
+
+/** The file of a learner's optimizer. */
+function optimizerFile(method: Method, learner: Learner): string {
+  return `optimizer${suffixOf(method, learner)}`;
+}
+
+/** The float tensors of each file, in place. */
+function filesOf({ method, learners, fixed, state }: Stepper): ReadonlyMap<string, Views> {
+  const ofLearners = learners.flatMap(({ learner, flats: { params, teacher, mean, square } }): [string, Views][] => {
+    const suffix = suffixOf(method, learner);
+    const { specs } = learner;
+    return [
+      [`student${suffix}`, new Map(viewsOf(specs, params))],
+      [`teacher${suffix}`, new Map(viewsOf(specs, teacher))],
+      [optimizerFile(method, learner), new Map([...viewsOf(specs, mean, "mean."), ...viewsOf(specs, square, "square.")])],
+    ];
+  });
+  const changing = method.fixed.filter(({ changes }) => changes);
+  return new Map([
+    ...ofLearners,
+    ...changing.map(({ name, specs }): [string, Views] => [name, new Map(viewsOf(specs, fixed.get(name)))]),
+    ["method", new Map([...state].map(([name, data]) => [name, { shape: [data.length], data }] as const))],
+  ]);
+}
 
 function host(views: Views): Map<string, HostTensor> {
   return new Map([...views].map(([name, { shape, data }]) => [name, { dtype: "f32", shape, data }]));
@@ -36,15 +52,13 @@ function host(views: Views): Map<string, HostTensor> {
 /** Writes the four files of a checkpoint (or the teacher's alone) into a folder. */
 export async function writeState(dir: string, stepper: Stepper, only?: "teacher"): Promise<void> {
   for (const [name, views] of filesOf(stepper)) {
-    if (only !== undefined && name !== only) continue;
+    if (only !== undefined && !name.startsWith(only)) continue;
     const tensors = host(views);
-    if (name === "optimizer") {
-      const counts = stepper.optimizer.stepCounts();
-      tensors.set(STEP_COUNTS, {
-        dtype: "i32",
-        shape: [stepper.specs.length],
-        data: Int32Array.from(stepper.specs, (s) => counts[s.name] ?? 0),
-      });
+    for (const { learner, optimizer } of stepper.learners) {
+      if (name !== optimizerFile(stepper.method, learner)) continue;
+      const counts = optimizer.stepCounts();
+      const data = Int32Array.from(learner.specs, (s) => counts[s.name] ?? 0);
+      tensors.set(STEP_COUNTS, { dtype: "i32", shape: [data.length], data });
     }
     await writeSafetensors(join(dir, `${name}.safetensors`), tensors, { format: "pt" });
   }
@@ -69,14 +83,15 @@ export function listMismatches(tensors: NamedTensors, wanted: ReadonlyMap<string
   ];
 }
 
-/** Reads a checkpoint's files into the stepper; all are checked before the first number is changed. Returns Adam's step counts. */
+/** Reads a checkpoint's files into the stepper; all are checked before the first number is changed. */
 export async function readState(dir: string, stepper: Stepper): Promise<void> {
   const copies: (() => void)[] = [];
   for (const [name, views] of filesOf(stepper)) {
     const file = join(dir, `${name}.safetensors`);
     const { tensors } = await readSafetensors(file);
     const wanted = new Map([...views].map(([key, { shape }]) => [key, shape] as const));
-    if (name === "optimizer") wanted.set(STEP_COUNTS, [stepper.specs.length]);
+    for (const { learner } of stepper.learners)
+      if (name === optimizerFile(stepper.method, learner)) wanted.set(STEP_COUNTS, [learner.specs.length]);
     const mismatches = listMismatches(tensors, wanted);
     if (mismatches.length > 0)
       throw new FormatError(`Cannot resume from "${file}": ${mismatches.join("; ")}; use an older checkpoint or start anew with --init`, {
@@ -87,11 +102,15 @@ export async function readState(dir: string, stepper: Stepper): Promise<void> {
   for (const copy of copies) copy();
 }
 
-/** The updates of every parameter so far, of a checkpoint. */
-export async function readStepCounts(dir: string, specs: readonly ParamSpec[]): Promise<Readonly<Record<string, number>>> {
-  const { tensors } = await readSafetensors(join(dir, "optimizer.safetensors"), { names: [STEP_COUNTS] });
-  const counts = tensors.get(STEP_COUNTS)?.data;
-  return Object.fromEntries(specs.map((s, i) => [s.name, Number(counts?.[i] ?? 0)]));
+/** The updates of every parameter so far, of a checkpoint, by learner. */
+export async function readStepCounts(dir: string, method: Method): Promise<Readonly<Record<string, Readonly<Record<string, number>>>>> {
+  const all: Record<string, Record<string, number>> = {};
+  for (const learner of method.learners) {
+    const { tensors } = await readSafetensors(join(dir, `${optimizerFile(method, learner)}.safetensors`), { names: [STEP_COUNTS] });
+    const counts = tensors.get(STEP_COUNTS)?.data;
+    all[learner.name] = Object.fromEntries(learner.specs.map((s, i) => [s.name, Number(counts?.[i] ?? 0)]));
+  }
+  return all;
 }
 
 function copyFloats(from: HostTensor | undefined, to: Float32Array): void {

@@ -4,7 +4,7 @@ import type { FailedImage } from "../../images/node/index.ts";
 import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
 import { MetricsLog, type MetricsLine, readMetrics, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
-import { dinoConfigOf, scheduleScalars } from "./dino-config.ts";
+import { imagesOfStep, scheduleScalars } from "./method-config.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
 import { Keeper } from "./keeper.ts";
 import { settleLength } from "./measure.ts";
@@ -53,7 +53,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
       list: run.list,
       pool: session.pool,
       seed: config.seed,
-      batchSize: dinoConfigOf(config).batchSize,
+      batchSize: imagesOfStep(config),
       startStep: session.startStep,
       endStep,
       ahead: 2,

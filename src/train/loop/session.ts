@@ -4,11 +4,10 @@ import { FormatError, Rng } from "../../core/index.ts";
 import { digestList } from "../../data/index.ts";
 import { type Device, openCpu } from "../../engine/runtime/index.ts";
 import { type CropPool, openCropPool } from "../../images/node/index.ts";
-import { dinoSpecs } from "../../methods/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
-import { Stepper } from "../stepper.ts";
-import { dinoConfigOf, optimizerOf } from "./dino-config.ts";
+import { Stepper, type StepperOptions } from "../stepper.ts";
+import { methodOf, optimizerOf } from "./method-config.ts";
 import { loadInit } from "./init-weights.ts";
 import { runtimeName } from "./prepare.ts";
 import { readState, readStepCounts } from "./run-state.ts";
@@ -26,10 +25,10 @@ export interface Session {
 }
 
 /** The compiled step of a configuration. */
-export function openStepper(config: TrainConfig, device: Device, stepCounts?: Readonly<Record<string, number>>): Stepper {
+export function openStepper(config: TrainConfig, device: Device, stepCounts?: StepperOptions["stepCounts"]): Stepper {
   const { optim, train } = config;
   return new Stepper({
-    config: dinoConfigOf(config),
+    method: methodOf(config),
     device,
     optimizer: optimizerOf(config),
     layerDecay: optim.layerDecay,
@@ -68,7 +67,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   const runtime = runtimeName(device.name);
   if (found !== undefined && (found.state.runtime !== runtime || found.state.threads !== config.train.threads))
     note(`Results may differ in their last bits: the run was made with ${found.state.runtime}, ${found.state.threads} threads`);
-  const counts = found === undefined ? undefined : await readStepCounts(found.dir, dinoSpecs(dinoConfigOf(config)));
+  const counts = found === undefined ? undefined : await readStepCounts(found.dir, methodOf(config));
   await using stepper = openStepper(config, device, counts);
   const rng = new Rng(config.seed);
   if (found !== undefined) await readState(found.dir, stepper);

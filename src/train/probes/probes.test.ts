@@ -10,7 +10,7 @@ import { renderReport } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import { type ResolvedConfig, resolveConfig } from "../config/index.ts";
 import { drawContactSheet } from "../loop/contact-sheet.ts";
-import { dinoConfigOf, optimizerOf } from "../loop/dino-config.ts";
+import { methodOf, optimizerOf } from "../loop/method-config.ts";
 import { writeConfig } from "../loop/prepare.ts";
 import { Probe } from "../loop/probe.ts";
 import { MetricsLog } from "../run/index.ts";
@@ -53,7 +53,7 @@ async function watch(runDir: string, use: (probe: Probe, stepper: Stepper) => Pr
   const resolved = resolve(more);
   const list = await listData(join(dir, "images"));
   using device = openCpu({ threads: 2 });
-  await using stepper = new Stepper({ config: dinoConfigOf(resolved.config), device, optimizer: optimizerOf(resolved.config), threads: 2 });
+  await using stepper = new Stepper({ method: methodOf(resolved.config), device, optimizer: optimizerOf(resolved.config), threads: 2 });
   stepper.init(new Rng(0).split("init"));
   await using probe = new Probe({ dir: runDir, list, resolved, stepper, device });
   await writeConfig(runDir, resolved);

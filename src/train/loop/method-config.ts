@@ -1,5 +1,5 @@
 /** @file From the run's configuration to what the method, the optimizer and the schedules want. */
-import type { DinoConfig } from "../../methods/index.ts";
+import { dino, type DinoConfig, type Method } from "../../methods/index.ts";
 import type { ViTConfig } from "../../nn/index.ts";
 import { cosine, type OptimizerConfig, type Schedule, teacherTemp } from "../../optim/index.ts";
 import type { TrainConfig } from "../config/index.ts";
@@ -21,10 +21,20 @@ export function dinoConfigOf(config: TrainConfig): DinoConfig {
     crops: { globalSizePx, localSizePx, localCount },
     objective: { centering, centerMomentum, sinkhornIterations, koleoWeight, studentTemp },
     dropPath: model.dropPath,
-    batchSize: train.batchSize * train.accumulate,
+    batchSize: imagesOfStep(config),
     microBatchSize: train.batchSize,
     groupSize: train.groupSize,
   };
+}
+
+/** The method of a run. */
+export function methodOf(config: TrainConfig): Method {
+  return dino(dinoConfigOf(config));
+}
+
+/** Images of one optimizer step. */
+export function imagesOfStep({ train }: Pick<TrainConfig, "train">): number {
+  return train.batchSize * train.accumulate;
 }
 
 export function optimizerOf({ optim }: Pick<TrainConfig, "optim">): OptimizerConfig {
