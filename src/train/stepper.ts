@@ -16,7 +16,7 @@ import {
   openFusedOptimizer,
   type OptimizerConfig,
 } from "../optim/index.ts";
-import { allocLike, putPiece, takePiece } from "./hand-over.ts";
+import { allocLike, type Piece, putPiece, takePiece } from "./hand-over.ts";
 import { type CompiledPart, compileMethod, type Flats, floats } from "./programs.ts";
 
 export interface StepperOptions {
@@ -206,40 +206,36 @@ export class Stepper implements AsyncDisposable {
     await this.#runParts(inputs);
   }
 
-  async #runParts({ globals, locals, gramCrops, step, rng, scalars, signal }: StepInputs): Promise<{
-    loss: number;
-    parts: Record<string, number>;
-    gradsIndex: number;
-  }> {
-    const count = this.method.batchSize / this.method.microBatchSize;
+  async #runParts({ globals, locals, gramCrops, step, rng, scalars, signal }: StepInputs): Promise<Tally> {
     for (const [name, view] of this.#pending) view.set(this.state.get(name) ?? view);
     const given = Object.entries({ globals, locals, ...(gramCrops === undefined ? {} : { gramCrops }) });
     for (const [name, value] of [...given, ...this.method.draw({ rng, step })]) this.#values.set(name, value);
     this.#fed.clear();
-    const parts: Record<string, number> = {};
-    let [loss, gradsIndex] = [0, 0];
-    for (const phase of phases(this.#parts))
-      for (let index = 0; index < (phase[0]?.part.per === "batch" ? 1 : count); index++)
-        for (const { part, programs } of phase) {
-          // first micro-batch, then two programs that add to each other's gradients
-          const at = index === 0 || programs.length === 1 ? 0 : 2 - (index % 2);
-          const program = programs[at];
-          if (program === undefined) throw new InternalError(`Cannot step: there is no program for micro-batch ${index}`);
-          const piece = part.per === "batch" ? undefined : { index, count };
-          this.#feed(program, piece, scalars);
-          await program.run({ signal });
-          this.#collect(program, piece);
-          if (part.learner === undefined) continue;
-          gradsIndex = at === 1 ? 1 : 0;
-          loss += floats(program, "outputs", "loss")[0] ?? NaN;
-          for (const name of program.outputs.keys())
-            if (name.startsWith("loss.")) parts[name] = (parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
+    const tally: Tally = { loss: 0, parts: {}, gradsIndex: 0 };
+    const count = this.method.batchSize / this.method.microBatchSize;
+    for (const phase of phases(this.#parts)) {
+      const pieces = phase[0]?.part.per === "batch" ? [WHOLE] : Array.from({ length: count }, (_, index) => ({ index, count }));
+      for (const piece of pieces)
+        for (const compiled of phase) {
+          const program = await this.#runPart(compiled, piece, { scalars, signal });
+          if (compiled.part.learner !== undefined) addTo(tally, program, compiled.programs.indexOf(program));
         }
-    return { loss, parts, gradsIndex };
+    }
+    return tally;
+  }
+
+  async #runPart({ programs }: CompiledPart, piece: Piece, { scalars, signal }: Pick<StepInputs, "scalars" | "signal">): Promise<Program> {
+    // the first micro-batch's, then two programs that add to each other's gradients
+    const program = programs[piece.index === 0 || programs.length === 1 ? 0 : 2 - (piece.index % 2)];
+    if (program === undefined) throw new InternalError(`Cannot step: there is no program for micro-batch ${piece.index}`);
+    this.#feed(program, piece, scalars);
+    await program.run({ signal });
+    this.#collect(program, piece);
+    return program;
   }
 
   /** Puts scalars and the values of the batch, or of one micro-batch, into a program's inputs. */
-  #feed(program: Program, piece: { index: number; count: number } | undefined, scalars: StepScalars): void {
+  #feed(program: Program, piece: Piece, scalars: StepScalars): void {
     const numbers: Readonly<Record<string, number>> = { teacherTemp: scalars.teacherTemp, ...scalars.inputs };
     for (const [name, view] of program.inputs) {
       const number = numbers[name];
@@ -248,21 +244,20 @@ export class Stepper implements AsyncDisposable {
       if (cut === undefined) continue;
       const value = this.#values.get(name);
       if (value === undefined) throw new InternalError(`Cannot step: nothing gives "${name}"; add it to the crops, the draws or a part`);
-      const { index, count } = piece ?? { index: 0, count: 1 };
-      if (value === view || this.#fed.get(view) === index) continue;
-      takePiece(value, view, { index, count, cut });
-      this.#fed.set(view, index);
+      if (value === view || this.#fed.get(view) === piece.index) continue;
+      takePiece(value, view, { ...piece, cut });
+      this.#fed.set(view, piece.index);
     }
   }
 
   /** Takes what a program gave out: values for later parts, and state. */
-  #collect(program: Program, piece: { index: number; count: number } | undefined): void {
+  #collect(program: Program, piece: Piece): void {
     for (const [name, view] of program.outputs) {
       const pending = this.#pending.get(name);
       if (pending !== undefined && view instanceof Float32Array) pending.set(view);
       const cut = this.method.cuts.get(name);
       if (cut === undefined) continue;
-      if (piece === undefined || piece.count === 1) {
+      if (piece.count === 1) {
         this.#values.set(name, view);
         continue;
       }
@@ -302,6 +297,23 @@ export class Stepper implements AsyncDisposable {
     for (const { optimizer } of this.learners) await optimizer[Symbol.asyncDispose]();
     for (const { programs } of this.#parts) for (const p of programs) p[Symbol.dispose]();
   }
+}
+
+/** What the students' programs of a step gave, added up. */
+interface Tally {
+  loss: number;
+  readonly parts: Record<string, number>;
+  /** Which of the two gradient buffers was written last. */
+  gradsIndex: number;
+}
+
+const WHOLE: Piece = { index: 0, count: 1 };
+
+function addTo(tally: Tally, program: Program, at: number): void {
+  tally.gradsIndex = at === 1 ? 1 : 0;
+  tally.loss += floats(program, "outputs", "loss")[0] ?? NaN;
+  for (const name of program.outputs.keys())
+    if (name.startsWith("loss.")) tally.parts[name] = (tally.parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
 }
 
 /** Parts in runs of one kind: those of micro-batches run together, micro-batch by micro-batch. */
