@@ -27,7 +27,7 @@ const crops = cifar ? { globalSizePx: 32, localSizePx: 16, localCount: 6 } : { g
 const prototypes = cifar ? 4096 : 65_536;
 
 const config: DinoConfig = {
-  vit: {
+  backbone: {
     width,
     depth: 12,
     heads: width / 64,

@@ -1,9 +1,9 @@
 /** @file What a step of a self-distilling method is made of, beside its objectives. */
-import type { DinoHeadConfig, ViTConfig } from "../nn/index.ts";
+import type { BackboneConfig, DinoHeadConfig } from "../nn/index.ts";
 
 export interface StepConfig {
-  readonly vit: ViTConfig;
-  readonly head: DinoHeadConfig & { readonly normLastLayer: boolean };
+  readonly backbone: BackboneConfig;
+  readonly head: HeadConfig;
   readonly crops: {
     readonly globalSizePx: number;
     readonly localSizePx: number;
@@ -17,6 +17,8 @@ export interface StepConfig {
   /** KoLeo looks for neighbours inside groups of this many images; the micro-batch by default. */
   readonly groupSize?: number;
 }
+
+export type HeadConfig = DinoHeadConfig & { readonly normLastLayer: boolean };
 
 /** Targets from the teacher's logits. */
 export interface TargetConfig {

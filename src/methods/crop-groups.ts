@@ -12,19 +12,13 @@ export interface CropGroup {
   readonly isGlobal: boolean;
 }
 
+/** The two global crops. */
+export function globalsOf({ crops }: Pick<StepConfig, "crops">): CropGroup {
+  return { name: "globals", count: TEACHER_CROPS, sizePx: crops.globalSizePx, isGlobal: true };
+}
+
 /** The groups of a student's step, in the order in which they run. */
 export function cropGroups({ crops }: Pick<StepConfig, "crops">): CropGroup[] {
-  const globals: CropGroup = {
-    name: "globals",
-    count: TEACHER_CROPS,
-    sizePx: crops.globalSizePx,
-    isGlobal: true,
-  };
-  const locals: CropGroup = {
-    name: "locals",
-    count: crops.localCount,
-    sizePx: crops.localSizePx,
-    isGlobal: false,
-  };
-  return crops.localCount > 0 ? [globals, locals] : [globals];
+  const locals: CropGroup = { name: "locals", count: crops.localCount, sizePx: crops.localSizePx, isGlobal: false };
+  return crops.localCount > 0 ? [globalsOf({ crops }), locals] : [globalsOf({ crops })];
 }

@@ -8,8 +8,11 @@ import type { Rng, TypedArray } from "../core/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
 import type { ParamSpec } from "../nn/index.ts";
 
-/** How a value of the whole batch is cut into micro-batches: `[count·b, …]` crop by crop, or rows one micro-batch after the other. */
-export type Cut = { readonly kind: "crops"; readonly count: number } | { readonly kind: "rows" };
+/**
+ * How a value of the whole batch is cut into micro-batches: `[count·b, …]` crop by crop, rows one micro-batch after the other,
+ * or not at all.
+ */
+export type Cut = { readonly kind: "crops"; readonly count: number } | { readonly kind: "rows" | "whole" };
 
 /** One traced part of a step. */
 export interface Part {
@@ -69,3 +72,5 @@ export function crops(count: number): Cut {
 }
 
 export const ROWS: Cut = { kind: "rows" };
+/** The same for every micro-batch. */
+export const SAME: Cut = { kind: "whole" };

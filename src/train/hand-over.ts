@@ -10,6 +10,7 @@ export interface Piece {
 
 /** Pairs of ranges: `length` values at `whole` of the batch's array are those at `piece` of the micro-batch's. */
 function ranges(cut: Cut, length: number, { index, count }: Piece): { whole: number; piece: number; length: number }[] {
+  if (cut.kind === "whole") return [{ whole: 0, piece: 0, length }];
   const runs = cut.kind === "crops" ? cut.count : 1;
   const each = length / (runs * count);
   return Array.from({ length: runs }, (_, v) => ({ whole: (v * count + index) * each, piece: v * each, length: each }));
@@ -20,7 +21,7 @@ export function takePiece(whole: TypedArray, piece: TypedArray, options: Piece &
   for (const r of ranges(options.cut, whole.length, options)) copy(whole.subarray(r.whole, r.whole + r.length), piece, r.piece);
 }
 
-/** The mirror of takePiece. */
+/** The mirror of takePiece; a value that is not cut is that of the last micro-batch. */
 export function putPiece(piece: TypedArray, whole: TypedArray, options: Piece & { readonly cut: Cut }): void {
   for (const r of ranges(options.cut, whole.length, options)) copy(piece.subarray(r.piece, r.piece + r.length), whole, r.whole);
 }

@@ -6,7 +6,7 @@ import { Stepper, type StepperOptions, type StepResult } from "./stepper.ts";
 
 const BATCH = 8;
 const base: DinoConfig = {
-  vit: { width: 16, depth: 3, heads: 2, imageSizePx: 16, patchSizePx: 4, mlpRatio: 4, layerNormEps: 1e-6, posInterpolation: "size" },
+  backbone: { width: 16, depth: 3, heads: 2, imageSizePx: 16, patchSizePx: 4, mlpRatio: 4, layerNormEps: 1e-6, posInterpolation: "size" },
   head: { width: 16, hidden: 32, bottleneck: 16, prototypes: 32, layers: 3, batchNorm: false, normLastLayer: true },
   crops: { globalSizePx: 16, localSizePx: 8, localCount: 3 },
   objective: { centering: "ema", centerMomentum: 0.9, sinkhornIterations: 3, koleoWeight: 0, studentTemp: 0.1 },
@@ -95,7 +95,7 @@ describe("Stepper", () => {
   test("checkpointing needs less memory between stages", () => {
     using device = openCpu({ threads: 1 });
     const optimizer = { kind: "sgd", momentum: 0.9 } as const;
-    const config = { ...base, vit: { ...base.vit, depth: 8 } };
+    const config = { ...base, vit: { ...base.backbone, depth: 8 } };
     const bytes = [false, true].map(
       (checkpointing) => new Stepper({ method: dino(config), device, optimizer, threads: 1, checkpointing }).arenaBytes,
     );

@@ -261,7 +261,7 @@ export class Stepper implements AsyncDisposable {
         this.#values.set(name, view);
         continue;
       }
-      const whole = this.#values.get(name) ?? allocLike(view, piece.count);
+      const whole = this.#values.get(name) ?? allocLike(view, cut.kind === "whole" ? 1 : piece.count);
       this.#values.set(name, whole);
       putPiece(view, whole, { ...piece, cut });
     }

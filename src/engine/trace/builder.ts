@@ -1,5 +1,5 @@
 /** @file The graph under construction: tracing adds nodes here, in order, each marked with the current region. */
-import { InternalError, type DType, type Shape } from "../../core/index.ts";
+import { type DType, InternalError, sameShape, type Shape, ShapeError } from "../../core/index.ts";
 import {
   checkShape,
   type Graph,
@@ -56,6 +56,17 @@ export class Builder {
     const value: Value = Object.freeze({ id: this.#nextId++, dtype, shape: Object.freeze([...shape]) });
     this.#inputs.push({ name, kind, value });
     return new Tensor(this, value);
+  }
+
+  /** The input of that name where it is there already, else a new one: several readers of one value. Throws where shapes differ. */
+  sharedInput(name: string, shape: Shape, options: { readonly kind?: InputKind; readonly dtype?: DType } = {}): Tensor {
+    const there = this.#inputs.find((i) => i.name === name);
+    if (there === undefined) return this.input(name, shape, options);
+    if (!sameShape(there.value.shape, shape))
+      throw new ShapeError(
+        `Cannot share input "${name}": it is [${there.value.shape.join(", ")}] and wanted as [${shape.join(", ")}]; ask for one shape`,
+      );
+    return new Tensor(this, there.value);
   }
 
   output(name: string, tensor: Tensor, kind: OutputKind = "output"): void {

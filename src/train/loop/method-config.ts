@@ -16,7 +16,7 @@ export function dinoConfigOf(config: TrainConfig): DinoConfig {
   const { globalSizePx, localSizePx, localCount } = crops;
   const { centering, centerMomentum, sinkhornIterations, koleoWeight, studentTemp } = objective;
   return {
-    vit: vitOf(config),
+    backbone: vitOf(config),
     head: { ...head, width: model.width },
     crops: { globalSizePx, localSizePx, localCount },
     objective: { centering, centerMomentum, sinkhornIterations, koleoWeight, studentTemp },

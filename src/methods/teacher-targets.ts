@@ -1,4 +1,4 @@
-/** @file The teacher's targets: centred or balanced, and what monitors watch of them. */
+/** @file Targets from a teacher's logits: centred or balanced, and what monitors watch of them. */
 import { add, type Builder, div, log, mul, neg, reduceMean, reduceSum, softmax, type Tensor } from "../engine/trace/index.ts";
 import type { ParamSpec } from "../nn/index.ts";
 import { centeredTargets, nextCenter, sinkhornTargets } from "../objectives/index.ts";
@@ -10,7 +10,7 @@ export function centerState(name: string, prototypes: number, { centering }: Tar
 }
 
 /** Teacher logits `[rows, k]` -> targets `[rows, k]`; with EMA centring the centre `name` is read, and written for the next step. */
-export function traceTargets(
+export function makeTargets(
   builder: Builder,
   logits: Tensor,
   { name, temp, config }: { readonly name: string; readonly temp: Tensor; readonly config: TargetConfig },

@@ -1,0 +1,24 @@
+/** @file KoLeo as a method has it: on the student's class tokens before any head, over each global crop. DINOv2 spec §2.5. */
+import { mul, slice } from "../engine/trace/index.ts";
+import { koleoPerCrop } from "../objectives/index.ts";
+import type { StepConfig } from "./config.ts";
+import { NOTHING, type Objective } from "./objective.ts";
+
+/** Spreads class tokens; nothing where its weight is 0. */
+export function koleoObjective(config: StepConfig & { readonly objective: { readonly koleoWeight: number } }): Objective[] {
+  const { objective, batchSize, groupSize } = config;
+  if (objective.koleoWeight === 0) return [];
+  return [
+    {
+      ...NOTHING,
+      name: "koleo",
+      student(groups, { b }) {
+        const globals = groups.find(({ isGlobal }) => isGlobal);
+        if (globals === undefined) return [];
+        const byCrop = Array.from({ length: globals.count }, (_, v) => slice(globals.cls, 0, [v * b, (v + 1) * b]));
+        const spread = koleoPerCrop(byCrop, { groupSize: groupSize ?? b });
+        return [{ name: "koleo", value: mul(spread, b / batchSize), weight: objective.koleoWeight }];
+      },
+    },
+  ];
+}
