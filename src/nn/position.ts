@@ -49,10 +49,11 @@ function axisWeights(from: number, to: number, how: PosInterpolation): number[][
   return plainWeights(from, to, how === "meta-offset" ? (to + 0.1) / from : to / from);
 }
 
-/** The matrix `[to.rows·to.columns, from²]` that interpolates a square grid of positions; row-major on both sides. */
-export function interpolationMatrix(from: number, to: Grid, how: PosInterpolation): Float32Array {
-  const [y, x] = [axisWeights(from, to.rows, how), axisWeights(from, to.columns, how)];
-  const out = new Float32Array(to.rows * to.columns * from * from);
+/** The matrix `[to.rows·to.columns, from.rows·from.columns]` that interpolates a grid (a number: a square one); row-major on both sides. */
+export function interpolationMatrix(from: number | Grid, to: Grid, how: PosInterpolation): Float32Array {
+  const { rows, columns } = typeof from === "number" ? { rows: from, columns: from } : from;
+  const [y, x] = [axisWeights(rows, to.rows, how), axisWeights(columns, to.columns, how)];
+  const out = new Float32Array(to.rows * to.columns * rows * columns);
   let at = 0;
   for (const wy of y) for (const wx of x) for (const a of wy) for (const b of wx) out[at++] = a * b;
   return out;
