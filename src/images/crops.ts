@@ -13,6 +13,8 @@ export interface CropsConfig {
   readonly globalScaleRange: readonly [number, number];
   readonly localScaleRange: readonly [number, number];
   readonly interpolation: "bicubic" | "bilinear";
+  /** Side of a second, undistorted rendering of the global crops, which a Gram teacher sees; none where absent or 0. */
+  readonly gramSizePx?: number;
 }
 
 /** Probabilities and strengths of the changes; triples are for global 1, global 2, locals. */
@@ -172,7 +174,18 @@ function drawJitter(rng: Rng, augment: AugmentConfig): JitterPlan {
   return plan;
 }
 
-/** Number of values of one image's crops: 2 globals and the locals. */
-export function cropSizes(crops: CropsConfig): { readonly global: number; readonly local: number; readonly views: number } {
-  return { global: 3 * crops.globalSizePx ** 2, local: 3 * crops.localSizePx ** 2, views: 2 + crops.localCount };
+/** The same part of the picture at another size, flipped alike, with its own colours. DINOv3 §4.3. */
+export function cleanView(plan: ViewPlan, sizePx: number): ViewPlan {
+  return { ...plan, sizePx, jitter: [], grayscale: false, blurSigma: 0, solarizeThreshold: 256 };
+}
+
+/** Number of values of one image's crops: each of 2 globals, of the locals, and of 2 crops for a Gram teacher. */
+export function cropSizes(crops: CropsConfig): {
+  readonly global: number;
+  readonly local: number;
+  readonly gram: number;
+  readonly views: number;
+} {
+  const { globalSizePx, localSizePx, gramSizePx = 0, localCount } = crops;
+  return { global: 3 * globalSizePx ** 2, local: 3 * localSizePx ** 2, gram: 3 * gramSizePx ** 2, views: 2 + localCount };
 }

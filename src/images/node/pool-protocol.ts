@@ -33,12 +33,13 @@ export interface Item {
   readonly slot: number;
 }
 
-/** Where the rows go. `first` holds the globals or the evaluated pictures, `second` the locals; both are shared memory. */
+/** Where the rows go. `first` holds the globals or the evaluated pictures, `second` the locals, `third` the Gram teacher's crops; all are shared memory. */
 export interface BatchTarget {
   readonly epoch: number;
   readonly batch: number;
   readonly first: Float32Array;
   readonly second: Float32Array;
+  readonly third?: Float32Array;
 }
 
 export interface Chunk {

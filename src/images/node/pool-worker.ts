@@ -1,7 +1,7 @@
 /** @file A worker of the pool: decodes pictures one ahead and writes their crops into shared memory. */
 import { parentPort, workerData } from "node:worker_threads";
 import { FormatError, InternalError, Rng } from "../../core/index.ts";
-import { cropSizes, drawView, viewPath } from "../crops.ts";
+import { cleanView, cropSizes, drawView, viewPath } from "../crops.ts";
 import { evalCrop } from "../eval-crop.ts";
 import type { RgbImage } from "../image.ts";
 import { normaliseInto } from "../pixel-ops.ts";
@@ -63,8 +63,11 @@ function renderCrops(
   for (let view = 0; view < sizes.views; view++) {
     const rng = new Rng(seed, viewPath(target.epoch, item.ref.sampleId, view));
     const plan = drawView(rng, { width: image.width, height: image.height, view, crops, augment });
-    if (view < 2) renderView(image, plan, target.first, (view * target.batch + item.slot) * sizes.global);
-    else renderView(image, plan, target.second, ((view - 2) * target.batch + item.slot) * sizes.local);
+    const row = view * target.batch + item.slot;
+    if (view < 2) renderView(image, plan, target.first, row * sizes.global);
+    else renderView(image, plan, target.second, (row - 2 * target.batch) * sizes.local);
+    if (view < 2 && target.third !== undefined && crops.gramSizePx !== undefined)
+      renderView(image, cleanView(plan, crops.gramSizePx), target.third, row * sizes.gram);
   }
 }
 

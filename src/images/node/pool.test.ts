@@ -76,6 +76,23 @@ test("CropPool.crop() gives the crops that drawView() and renderView() give, cro
     }
 });
 
+test("a Gram teacher's crops show the same parts as the globals, larger and with their own colours", async () => {
+  const plain = await withPool({}, (pool) => pool.crop(refs, 2));
+  const batch = await withPool({ crops: { ...CROPS, gramSizePx: 24 } }, (pool) => pool.crop(refs, 2));
+  expect(batch.globals).toEqual(plain.globals);
+  expect(plain.gramCrops).toBeUndefined();
+  const { gramCrops = new Float32Array() } = batch;
+  expect(gramCrops.length).toBe(2 * 5 * 3 * 24 * 24);
+  for (const view of [0, 1]) {
+    const rng = new Rng(OPTIONS.seed, viewPath(2, 1, view));
+    const plan = drawView(rng, { width: 21, height: 16, view, crops: CROPS, augment: DINO_AUGMENT });
+    const expected = new Float32Array(3 * 24 * 24);
+    renderView(picture(1), { ...plan, sizePx: 24, jitter: [], grayscale: false, blurSigma: 0, solarizeThreshold: 256 }, expected, 0);
+    const row = (view * 5 + 1) * expected.length;
+    expect(gramCrops.subarray(row, row + expected.length)).toEqual(expected);
+  }
+});
+
 test("CropPool.crop() gives the same bits for any thread count, batch mates, cache and recycling", async () => {
   const one = await withPool({}, (pool) => pool.crop(refs, 0));
   const three = await withPool({ threads: 3, cacheBytes: 0 }, async (pool) => {

@@ -17,6 +17,8 @@ export interface CropBatch {
   readonly globals: Float32Array;
   /** [L * b, 3, l, l] */
   readonly locals: Float32Array;
+  /** [2 * b, 3, S, S]: the globals' parts of the pictures for a Gram teacher, where the crops ask for them. */
+  readonly gramCrops?: Float32Array;
   /** Which picture each row shows; a replaced one has its replacement's id. */
   readonly sampleIds: Int32Array;
   readonly failed: readonly FailedImage[];
@@ -74,19 +76,21 @@ export function openCropPool(options: CropPoolOptions): CropPool {
       const batch = refs.length;
       const globals = take(2 * batch * sizes.global);
       const locals = take(crops.localCount * batch * sizes.local);
+      const gramCrops = sizes.gram > 0 ? { gramCrops: take(2 * batch * sizes.gram) } : {};
+      const third = gramCrops.gramCrops === undefined ? {} : { third: gramCrops.gramCrops };
       const sampleIds = Int32Array.from(refs, (r) => r.sampleId);
       const failed: FailedImage[] = [];
       let items: readonly Item[] = refs.map((ref, slot) => ({ ref, slot }));
       while (items.length > 0) {
-        const bad = await workers.run(items, { epoch, batch, first: globals, second: locals });
+        const bad = await workers.run(items, { epoch, batch, first: globals, second: locals, ...third });
         failed.push(...bad.map(({ item, reason }) => ({ path: item.ref.path, reason })));
         items = bad.map((b) => replacement(b, replace, failed.length));
         for (const { ref, slot } of items) sampleIds[slot] = ref.sampleId;
       }
-      return { globals, locals, sampleIds, failed };
+      return { globals, locals, ...gramCrops, sampleIds, failed };
     },
-    recycle({ globals, locals }) {
-      if (free.length < 16) free.push(globals, locals);
+    recycle({ globals, locals, gramCrops }) {
+      if (free.length < 16) free.push(globals, locals, ...(gramCrops === undefined ? [] : [gramCrops]));
     },
     [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),
   };
@@ -102,6 +106,10 @@ function checkCrops(crops: CropsConfig): void {
   for (const key of ["globalSizePx", "localSizePx"] as const)
     if (!Number.isInteger(crops[key]) || crops[key] < 1)
       throw new ConfigError(`Cannot make crops: ${key} is ${crops[key]}; give a whole number of at least 1`, { keyPath: `crops.${key}` });
+  if (crops.gramSizePx !== undefined && (!Number.isInteger(crops.gramSizePx) || crops.gramSizePx < 0))
+    throw new ConfigError(`Cannot make crops: gramSizePx is ${crops.gramSizePx}; give a whole number of at least 0`, {
+      keyPath: "crops.gramSizePx",
+    });
   if (!Number.isInteger(crops.localCount) || crops.localCount < 0)
     throw new ConfigError(`Cannot make crops: localCount is ${crops.localCount}; give a whole number of at least 0`, {
       keyPath: "crops.localCount",
