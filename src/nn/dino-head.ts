@@ -1,4 +1,4 @@
-/** @file DINO's projection head: an MLP, L2 normalisation and a weight-normed last layer over prototypes. DINO spec §1.4. */
+/** @file DINO's projection head: an MLP, L2 normalisation and a last layer over prototypes, weight-normed or plain. DINO spec §1.4, §3.4. */
 import { add, dot, gelu, l2Normalize, mul, reduceMean, reduceSumSquare, reshape, rsqrt, sub, type Tensor } from "../engine/trace/index.ts";
 import { linear } from "./layers.ts";
 import { linearSpecs, normSpecs, type Params, type ParamSpec, scoped } from "./params.ts";
@@ -10,6 +10,8 @@ export interface DinoHeadConfig {
   readonly prototypes: number;
   readonly layers: number;
   readonly batchNorm: boolean;
+  /** DINO's and DINOv2's weight-normed layer (unless said), or DINOv3's plain one; neither has a bias. */
+  readonly lastLayer?: "weight-norm" | "plain";
 }
 
 /** Position of the i-th linear layer inside `mlp`: batch norm and GELU take places of their own. */
@@ -22,7 +24,7 @@ function widths({ width, hidden, bottleneck, layers }: DinoHeadConfig): number[]
 }
 
 export function dinoHeadSpecs(config: DinoHeadConfig): ParamSpec[] {
-  const { bottleneck, prototypes, layers, batchNorm } = config;
+  const { layers, batchNorm } = config;
   const w = widths(config);
   return [
     ...Array.from({ length: layers }, (_, i) => [
@@ -32,12 +34,16 @@ export function dinoHeadSpecs(config: DinoHeadConfig): ParamSpec[] {
       }),
       ...(batchNorm && i < layers - 1 ? normSpecs(`mlp.${place(config, i) + 1}`, w[i + 1] ?? 1) : []),
     ]).flat(),
+    ...lastLayerSpecs(config),
+  ];
+}
+
+function lastLayerSpecs({ bottleneck, prototypes, lastLayer = "weight-norm" }: DinoHeadConfig): ParamSpec[] {
+  const shape = [prototypes, bottleneck];
+  if (lastLayer === "plain") return [{ name: "last_layer.weight", shape, init: { kind: "truncNormal", std: 0.02 } }];
+  return [
     { name: "last_layer.weight_g", shape: [prototypes, 1], init: { kind: "ones" } },
-    {
-      name: "last_layer.weight_v",
-      shape: [prototypes, bottleneck],
-      init: { kind: "uniform", bound: 1 / Math.sqrt(bottleneck) },
-    },
+    { name: "last_layer.weight_v", shape, init: { kind: "uniform", bound: 1 / Math.sqrt(bottleneck) } },
   ];
 }
 
@@ -84,11 +90,8 @@ function batchNorm(
   return affine(mul(centred, rsqrt(add(variance, BN_EPS))));
 }
 
-/**
- * Features `[rows, width]` -> logits `[rows, prototypes]`.
- * The weight norm `g v/‖v‖` is applied to the logits, `(x vᵀ) g/‖v‖`, so that no normalised copy of the prototypes is made.
- */
-export function applyDinoHead(params: Params, x: Tensor, { config, state, onState }: HeadOptions): Tensor {
+/** The head without its last layer: features `[rows, width]` -> L2-normalised `[rows, bottleneck]`. */
+export function applyHeadTrunk(params: Params, x: Tensor, { config, state, onState }: HeadOptions): Tensor {
   let h = x;
   for (let i = 0; i < config.layers; i++) {
     const at = place(config, i);
@@ -103,10 +106,21 @@ export function applyDinoHead(params: Params, x: Tensor, { config, state, onStat
       });
     h = gelu(h);
   }
+  return l2Normalize(h, 1e-12);
+}
+
+/**
+ * The last layer: `[rows, bottleneck]` -> logits `[rows, prototypes]`.
+ * The weight norm `g v/‖v‖` is applied to the logits, `(x vᵀ) g/‖v‖`, so that no normalised copy of the prototypes is made.
+ */
+export function applyLastLayer(params: Params, x: Tensor, { prototypes, lastLayer = "weight-norm" }: DinoHeadConfig): Tensor {
+  if (lastLayer === "plain") return dot(x, params("last_layer.weight"), { transB: true });
   const v = params("last_layer.weight_v");
-  const length = mul(
-    reshape(params("last_layer.weight_g"), [1, config.prototypes]),
-    rsqrt(reshape(reduceSumSquare(v, [1]), [1, config.prototypes])),
-  );
-  return mul(dot(l2Normalize(h, 1e-12), v, { transB: true }), length);
+  const length = mul(reshape(params("last_layer.weight_g"), [1, prototypes]), rsqrt(reshape(reduceSumSquare(v, [1]), [1, prototypes])));
+  return mul(dot(x, v, { transB: true }), length);
+}
+
+/** Features `[rows, width]` -> logits `[rows, prototypes]`. */
+export function applyDinoHead(params: Params, x: Tensor, options: HeadOptions): Tensor {
+  return applyLastLayer(params, applyHeadTrunk(params, x, options), options.config);
 }

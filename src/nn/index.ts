@@ -7,9 +7,45 @@ export {
   backboneSpecs,
   backboneState,
 } from "./backbone.ts";
-export { applyDinoHead, type DinoHeadConfig, dinoHeadSpecs, dinoHeadState, type HeadOptions } from "./dino-head.ts";
+export {
+  applyDinoHead,
+  applyHeadTrunk,
+  applyLastLayer,
+  type DinoHeadConfig,
+  dinoHeadSpecs,
+  dinoHeadState,
+  type HeadOptions,
+} from "./dino-head.ts";
+export type { Drop, Subset } from "./block.ts";
+export { inflatePatchEmbed } from "./embed.ts";
+export { swigluHidden } from "./ffn.ts";
 export { linear, norm, residual } from "./layers.ts";
-export { type Init, initParam, linearSpecs, normSpecs, type Params, type ParamSpec, prefixed, scoped, traceParams } from "./params.ts";
+export { type LoraConfig, loraSpecs, type LoraTarget, mergeLora, withLora } from "./lora.ts";
+export {
+  type Init,
+  initParam,
+  linearSpecs,
+  type LowRank,
+  normSpecs,
+  type Params,
+  type ParamSpec,
+  prefixed,
+  scoped,
+  traceParams,
+} from "./params.ts";
 export { type Grid, interpolatePositions, interpolationMatrix, type PosInterpolation } from "./position.ts";
+export { drawRope, type RopeConfig, type RopeDraws, ropeIsAugmented, ropePeriods, type RopeTables, ropeTables } from "./rope.ts";
+export type { Rope } from "./rotary.ts";
 export { VIT_PRESETS, VIT_SIZES, vitPreset } from "./presets.ts";
-export { applyViT, type DropPath, type ViTConfig, type ViTOptions, vitSpecs } from "./vit.ts";
+export {
+  applyViT,
+  type ApplyViTOptions,
+  type DropPath,
+  finalNorm,
+  vitFeatures,
+  type ViTConfig,
+  type ViTFeatures,
+  type ViTOptions,
+  vitSpecs,
+} from "./vit.ts";
+export { headDim, prefixTokens } from "./vit-config.ts";

@@ -6,8 +6,11 @@ import type { Builder, Tensor } from "../engine/trace/index.ts";
 export type Init =
   | { readonly kind: "zeros" }
   | { readonly kind: "ones" }
+  | { readonly kind: "constant"; readonly value: number }
   /** N(0, std) cut at ±2 (absolute), as the reference's `trunc_normal_`. */
   | { readonly kind: "truncNormal"; readonly std: number }
+  /** N(0, std). */
+  | { readonly kind: "normal"; readonly std: number }
   /** U(−bound, bound). */
   | { readonly kind: "uniform"; readonly bound: number }
   /** Sines and cosines of a square grid's columns, then rows, laid out as in MAE; the class position is 0. */
@@ -19,18 +22,37 @@ export interface ParamSpec {
   readonly init: Init;
 }
 
+/** A low-rank addition to a linear layer: `scale · up · down`, down `[r, in]`, up `[out, r]`. */
+export interface LowRank {
+  readonly down: Tensor;
+  readonly up: Tensor;
+  readonly scale: number;
+}
+
 /** Gives the traced tensor of a parameter by name. */
-export type Params = (name: string) => Tensor;
+export interface Params {
+  (name: string): Tensor;
+  /** The addition to the linear layer whose parameters are `linear + "weight"` and so on, if it is adapted. */
+  readonly lowRank?: (linear: string) => LowRank | undefined;
+}
 
 const FILL: {
   readonly [K in Init["kind"]]: (init: Extract<Init, { kind: K }>, rng: Rng) => () => number;
 } = {
   zeros: () => () => 0,
   ones: () => () => 1,
+  constant:
+    ({ value }) =>
+    () =>
+      value,
   truncNormal:
     ({ std }, rng) =>
     () =>
       rng.truncNormal(std),
+  normal:
+    ({ std }, rng) =>
+    () =>
+      rng.normal(0, std),
   uniform:
     ({ bound }, rng) =>
     () =>
@@ -71,7 +93,9 @@ export function traceParams(builder: Builder, specs: readonly ParamSpec[], { pre
 
 /** A lookup below a prefix: `scoped(params, "blocks.3.")("norm1.weight")`. */
 export function scoped(params: Params, prefix: string): Params {
-  return (name) => params(prefix + name);
+  const { lowRank } = params;
+  const inner = (name: string): Tensor => params(prefix + name);
+  return lowRank === undefined ? inner : Object.assign(inner, { lowRank: (linear: string) => lowRank(prefix + linear) });
 }
 
 /** The same specs under a prefix. */
@@ -79,16 +103,10 @@ export function prefixed(specs: readonly ParamSpec[], prefix: string): ParamSpec
   return specs.map((s) => ({ ...s, name: prefix + s.name }));
 }
 
-/** Weight `[out, in]` and bias of a linear layer, started as the reference does: trunc_normal(.02) and 0. */
-export function linearSpecs(name: string, width: { readonly in: number; readonly out: number }): ParamSpec[] {
-  return [
-    {
-      name: `${name}.weight`,
-      shape: [width.out, width.in],
-      init: { kind: "truncNormal", std: 0.02 },
-    },
-    { name: `${name}.bias`, shape: [width.out], init: { kind: "zeros" } },
-  ];
+/** Weight `[out, in]` and bias (unless `bias: false`) of a linear layer, started as the reference does: trunc_normal(.02) and 0. */
+export function linearSpecs(name: string, width: { readonly in: number; readonly out: number; readonly bias?: boolean }): ParamSpec[] {
+  const weight: ParamSpec = { name: `${name}.weight`, shape: [width.out, width.in], init: { kind: "truncNormal", std: 0.02 } };
+  return width.bias === false ? [weight] : [weight, { name: `${name}.bias`, shape: [width.out], init: { kind: "zeros" } }];
 }
 
 export function normSpecs(name: string, width: number): ParamSpec[] {
