@@ -14,3 +14,9 @@ export type { AugmentConfig, CropBoxOptions, CropsConfig, DrawViewOptions, ViewP
 export { renderView, renderViewImage } from "./render.ts";
 export { centreBox, evalCrop, shortSideSize } from "./eval-crop.ts";
 export type { CropOffset, EvalCropConfig } from "./eval-crop.ts";
+export { drawBlockMask, maxMaskPatches } from "./masks.ts";
+export type { BlockMaskOptions, MaskFill, PatchGrid } from "./masks.ts";
+export { checkMaskRatios, drawMasks, maskUpperBound } from "./masks-batch.ts";
+export type { DrawMasksOptions, MaskBoundOptions, MaskRatios } from "./masks-batch.ts";
+export { collateMasks, sliceMasks } from "./masks-collate.ts";
+export type { CollateMasksOptions, MaskList, SliceMasksOptions } from "./masks-collate.ts";

@@ -1,32 +1,39 @@
 /** @file Sinkhorn–Knopp targets: each prototype gets equal mass, each row sums to one. DINOv2 spec §2.5. */
-import { div, dot, exp, mul, reduceMax, sub, type Tensor } from "../engine/trace/index.ts";
+import { ConfigError } from "../core/index.ts";
+import { dims, div, dot, exp, maximum, minimum, mul, reduceMax, reshape, sub, type Tensor } from "../engine/trace/index.ts";
+import { atLeastOne, countRows, type RowOptions } from "./rows.ts";
+
+export interface SinkhornOptions extends RowOptions {
+  /** Rounds of evening out prototypes, then rows; 3 by default. */
+  readonly iterations?: number;
+}
+
+/** Rows start at no more than this many τ from their mean: any sum of them is a float32. */
+const MOST_APART = 60;
+/** A prototype of less mass than this is counted as having this much: float32 cannot lift it to its share. */
+const LEAST_MASS = 1e-30;
 
 /**
- * Teacher logits `[rows, k]`, temperature a scalar -> targets `[rows, k]`.
- * Only the row and column scalings are iterated: Q = diag(v) E diag(u), E = exp((x − max x)/τ);
- *   u_k = 1 / (K Σ_b E_bk v_b), v_b = 1 / (B Σ_k E_bk u_k); result B · Q.
- * The maximum cancels; it only keeps exp from overflowing.
+ * Teacher logits `[rows, k]`, temperature a scalar -> targets `[rows, k]`; rows that are padding take no mass and get zeros.
+ * Q = diag(v) E diag(u) with E_bk = exp((x_bk − max_k x_b) / τ); from v_b = exp((max_k x_b − mean of the maxima) / τ), `iterations` times:
+ *   u_k = 1 / Σ_b E_bk v_b   (summed over processes),   v_b = 1 / Σ_k E_bk u_k
+ * The divisions of the paper by K and by the number of rows cancel, and so do both shifts; they keep exp from overflowing where the last layer
+ * is not normalised (DINOv3). Differs from the paper only where rows lie further apart than that. Throws ConfigError for no iterations, ShapeError.
  */
-export function sinkhornTargets(logits: Tensor, temp: Tensor, { iterations = 3 }: { readonly iterations?: number } = {}): Tensor {
-  const [rows = 1, k = 1] = logits.shape;
-  const e = exp(div(sub(logits, reduceMax(logits, [0, 1], true)), temp));
-  let u = div(1 / k, dot(e, ones(e, rows), { transA: true })); // [k, 1]
-  let v = div(1 / rows, dot(e, u)); // [rows, 1]
-  for (let i = 1; i < iterations; i++) {
-    u = div(1 / k, dot(e, v, { transA: true }));
-    v = div(1 / rows, dot(e, u));
+export function sinkhornTargets(logits: Tensor, temp: Tensor, { iterations = 3, ...rows }: SinkhornOptions = {}): Tensor {
+  if (!(iterations >= 1))
+    throw new ConfigError(`Cannot balance targets: ${iterations} iterations do not end in rows that sum to 1; make it 1 or more`);
+  const { k } = dims(logits, "rows k");
+  const { column, total, allReduce } = countRows(logits, rows);
+  const peak = reduceMax(logits, [1], true); // [rows, 1]
+  const e = exp(div(sub(logits, peak), temp));
+  const middle = div(allReduce(dot(column, peak, { transA: true })), atLeastOne(total)); // [1, 1]
+  const height = div(sub(peak, middle), temp);
+  let v = mul(column, exp(maximum(minimum(height, MOST_APART), -MOST_APART))); // [rows, 1]
+  let u = v;
+  for (let i = 0; i < iterations; i++) {
+    u = div(1, maximum(allReduce(dot(e, v, { transA: true })), LEAST_MASS)); // [k, 1]
+    v = div(column, dot(e, u));
   }
-  return mul(mul(e, mul(v, rows)), transposeColumn(u, k));
-}
-
-function ones(like: Tensor, rows: number): Tensor {
-  return like.builder.op("constant", [], {
-    dtype: like.dtype,
-    shape: [rows, 1],
-    data: new Float32Array(rows).fill(1),
-  });
-}
-
-function transposeColumn(column: Tensor, k: number): Tensor {
-  return column.builder.op("reshape", [column], { shape: [1, k] });
+  return mul(mul(e, v), reshape(u, [1, k]));
 }

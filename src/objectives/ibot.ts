@@ -1,0 +1,28 @@
+/** @file iBOT's objective: the student names the patches it does not see as the teacher that sees them does. DINOv2 spec §2.5. */
+import { dims, logSoftmax, mul, neg, reshape, sumAll, type Tensor } from "../engine/trace/index.ts";
+import { checkPositive } from "./checks.ts";
+
+export interface IbotLossOptions {
+  /** `[m]`: 1 / (masked patches of the row's image), 0 where the list is padded. */
+  readonly weights: Tensor;
+  readonly studentTemp: number;
+  /** Global crops of the whole batch, masked or not: 2B. */
+  readonly images: number;
+}
+
+/**
+ * Student logits and teacher probabilities of the masked patches, both `[m, k]` -> scalar: the mean over images of each image's mean.
+ * for each masked patch j:
+ *   loss += −weights[j] · Σ_k teacher[j, k] · logSoftmax(student[j] / studentTemp)[k] / images
+ * Throws ShapeError, and ConfigError where `studentTemp` or `images` is not above 0.
+ */
+export function ibotLoss(student: Tensor, teacher: Tensor, { weights, studentTemp, images }: IbotLossOptions): Tensor {
+  const { m, k } = dims(student, "m k");
+  dims(teacher, `${m} ${k}`);
+  dims(weights, `${m}`);
+  checkPositive("iBOT's loss", "studentTemp", studentTemp);
+  checkPositive("iBOT's loss", "images", images);
+  // the weights go to the targets, which need no gradient: one pass over the logits less
+  const targets = mul(teacher, reshape(mul(weights, 1 / images), [m, 1]));
+  return neg(sumAll(mul(logSoftmax(mul(student, 1 / studentTemp)), targets)));
+}
