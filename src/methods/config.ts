@@ -9,12 +9,17 @@ export interface StepConfig {
     readonly localSizePx: number;
     readonly localCount: number;
   };
-  /** Largest rate of stochastic depth; block i drops with rate · i/(depth − 1). Student only. */
+  /** Largest rate of stochastic depth, student only; block i drops with rate · i/(depth − 1), or all alike where it is uniform. */
   readonly dropPath: number;
+  readonly dropPathUniform?: boolean;
+  /** Each row by itself, or the branch on a random part of the rows (DINOv2). */
+  readonly dropPathKind?: "per-sample" | "subset";
+  /** Goes before the names of random inputs: students of one run draw their own. */
+  readonly drawPrefix?: string;
   /** Images of a batch and of the part of it that the student sees at once. */
   readonly batchSize: number;
   readonly microBatchSize: number;
-  /** KoLeo looks for neighbours inside groups of this many images; the micro-batch by default. */
+  /** KoLeo's neighbours and drop path's subsets stay inside groups of this many images; the micro-batch by default. */
   readonly groupSize?: number;
 }
 

@@ -10,19 +10,19 @@ import { applyDinoHead, dinoHeadSpecs, dinoHeadState, prefixed, scoped } from ".
 import { dinoLoss } from "../objectives/index.ts";
 import type { StepConfig, TargetConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
-import { koleoObjective } from "./koleo.ts";
+import { type KoleoConfig, koleoObjective } from "./koleo.ts";
 import { crops, type Method } from "./method.ts";
 import { type Network, NOTHING, type Objective } from "./objective.ts";
 import { selfDistillation } from "./self-distillation.ts";
 import { centerState, entropy, makeTargets, teacherEntropy } from "./teacher-targets.ts";
 
 export interface DinoConfig extends StepConfig {
-  readonly objective: TargetConfig & {
-    readonly koleoWeight: number;
-    readonly studentTemp: number;
-    /** Scalar input that weighs the loss on local crops (DINOv3); 1 where there is none. */
-    readonly localWeight?: string;
-  };
+  readonly objective: TargetConfig &
+    KoleoConfig & {
+      readonly studentTemp: number;
+      /** Scalar input that weighs the loss on local crops (DINOv3); 1 where there is none. */
+      readonly localWeight?: string;
+    };
 }
 
 /** DINO as a method. */

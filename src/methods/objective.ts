@@ -1,7 +1,7 @@
 /** @file An objective as a method composes it: what it asks of the teacher, how targets are made, what the student is held to. */
 import type { TypedArray } from "../core/index.ts";
 import type { Builder, Tensor } from "../engine/trace/index.ts";
-import type { Params, ParamSpec, ViTOptions } from "../nn/index.ts";
+import type { BackboneOptions, Params, ParamSpec } from "../nn/index.ts";
 import type { CropGroup } from "./crop-groups.ts";
 import type { Cut, DrawOptions } from "./method.ts";
 import type { StateThread } from "./state-thread.ts";
@@ -31,7 +31,7 @@ export interface Term {
 }
 
 /** What the backbone is given beside a group's crops. */
-export type View = Pick<ViTOptions, "dropPath"> & Partial<ViTOptions>;
+export type View = Omit<BackboneOptions, "config" | "patches">;
 
 export interface Objective {
   readonly name: string;

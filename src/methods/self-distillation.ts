@@ -71,7 +71,7 @@ export function learnerOf(
   };
 }
 
-function headState(objectives: readonly Objective[]): ParamSpec[] {
+export function headState(objectives: readonly Objective[]): ParamSpec[] {
   return objectives.flatMap((o) => o.headState);
 }
 
@@ -104,11 +104,11 @@ export function traceTargets(objectives: readonly Objective[]): Graph {
   return builder.graph();
 }
 
-/** The student's loss and gradients for one micro-batch. With `running`, gradients so far come in as `running.*`. */
+/** The student's loss and gradients for one micro-batch. With `running`, gradients so far come in as `running.*`; `label` goes before reported names. */
 export function traceStudent(
   config: StepConfig,
   objectives: readonly Objective[],
-  { learner, running }: { readonly learner: Learner; readonly running: boolean },
+  { learner, running, label = "" }: { readonly learner: Learner; readonly running: boolean; readonly label?: string },
 ): Graph {
   const builder = new Builder();
   const network: Network = {
@@ -122,7 +122,7 @@ export function traceStudent(
   let grads: (Tensor | undefined)[] = running ? trained.map((s) => builder.input(`running.${s.name}`, s.shape)) : [];
   const losses: Tensor[] = [];
   for (const groups of passes(config, objectives)) {
-    const loss = groupsLoss(config, objectives, { groups, network });
+    const loss = groupsLoss(config, objectives, { groups, network, label });
     grads = gradients(loss, wrt, { running: grads });
     losses.push(loss);
   }
@@ -145,7 +145,7 @@ function passes(config: StepConfig, objectives: readonly Objective[]): CropGroup
 function groupsLoss(
   config: StepConfig,
   objectives: readonly Objective[],
-  { groups, network }: { readonly groups: readonly CropGroup[]; readonly network: Network },
+  { groups, network, label }: { readonly groups: readonly CropGroup[]; readonly network: Network; readonly label: string },
 ): Tensor {
   const { builder } = network;
   const found = groups.map((group) =>
@@ -153,13 +153,17 @@ function groupsLoss(
       network,
       region: group.name,
       wantsPatches: group.isGlobal && wantsPatches(objectives),
-      view: Object.assign(randomInputs(builder, config, group), ...objectives.map(({ view }) => view(group, network))) as View, // joined views
+      view: {
+        isLocal: !group.isGlobal,
+        ...randomInputs(builder, config, group),
+        ...objectives.reduce<View>((joined, { view }) => ({ ...joined, ...view(group, network) }), {}),
+      },
     }),
   );
   const region = groups.map(({ name }) => name).join("+");
   const terms = objectives.flatMap((objective) => builder.inRegion(`${region}/${objective.name}`, () => objective.student(found, network)));
   return builder.inRegion(`${region}/loss`, () => {
-    for (const { name, value } of terms) builder.output(`loss.${name}`, value);
+    for (const { name, value } of terms) builder.output(`loss.${label}${name}`, value);
     return sum(terms.map(({ value, weight = 1 }) => (weight === 1 ? value : mul(value, weight))));
   });
 }
@@ -178,7 +182,7 @@ function forward(
   { network, region, wantsPatches: patches, view }: ForwardOptions,
 ): Group {
   const { builder, params, b } = network;
-  const images = builder.input(group.name, [group.count * b, 3, group.sizePx, group.sizePx]);
+  const images = builder.input(group.name, [group.count * b, config.channels ?? 3, group.sizePx, group.sizePx]);
   const features = builder.inRegion(region, () => backboneFeatures(scoped(params, "backbone."), images, { config, patches, ...view }));
   return { ...group, ...features };
 }

@@ -1,11 +1,11 @@
 /** @file Any backbone behind one face: parameters, state, and features of images. */
-import { reshape, slice, type Tensor } from "../engine/trace/index.ts";
+import type { Tensor } from "../engine/trace/index.ts";
 import type { Params, ParamSpec } from "./params.ts";
-import { applyViT, type ViTConfig, type ViTOptions, vitSpecs } from "./vit.ts";
+import { applyViT, type ViTConfig, vitFeatures, type ViTOptions, vitSpecs } from "./vit.ts";
 
 export type BackboneConfig = ViTConfig;
 
-export interface BackboneOptions extends Omit<ViTOptions, "output"> {
+export interface BackboneOptions extends ViTOptions {
   readonly config: BackboneConfig;
   /** Whether patch tokens are wanted. Without them the last block works for the class token alone. */
   readonly patches: boolean;
@@ -30,7 +30,6 @@ export function backboneState(_config: BackboneConfig): ParamSpec[] {
 /** Images `[b, channels, y, x]` -> features. */
 export function backboneFeatures(params: Params, images: Tensor, { patches, ...options }: BackboneOptions): BackboneFeatures {
   if (!patches) return { cls: applyViT(params, images, { ...options, output: "cls" }), patches: undefined };
-  const tokens = applyViT(params, images, { ...options, output: "tokens" });
-  const [b = 1, t = 1, d = 1] = tokens.shape;
-  return { cls: reshape(slice(tokens, 1, [0, 1]), [b, d]), patches: slice(tokens, 1, [1, t]) };
+  const { cls, patches: tokens } = vitFeatures(params, images, options);
+  return { cls, patches: tokens };
 }

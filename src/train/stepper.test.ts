@@ -95,7 +95,7 @@ describe("Stepper", () => {
   test("checkpointing needs less memory between stages", () => {
     using device = openCpu({ threads: 1 });
     const optimizer = { kind: "sgd", momentum: 0.9 } as const;
-    const config = { ...base, vit: { ...base.backbone, depth: 8 } };
+    const config = { ...base, backbone: { ...base.backbone, depth: 8 } };
     const bytes = [false, true].map(
       (checkpointing) => new Stepper({ method: dino(config), device, optimizer, threads: 1, checkpointing }).arenaBytes,
     );

@@ -1,0 +1,62 @@
+/** @file Masked patches of the student's global crops: drawn for the whole batch, then listed for each micro-batch (contracts 7, 8). */
+import type { TypedArray } from "../core/index.ts";
+import { collateMasks, drawMasks, maskUpperBound, type MaskRatios, sliceMasks } from "../images/index.ts";
+import type { StepConfig } from "./config.ts";
+import { TEACHER_CROPS } from "./crop-groups.ts";
+import { type Cut, crops, type DrawOptions, ROWS, SAME } from "./method.ts";
+
+/** How patches are masked. DINOv2 fills under the target, DINOv3 exactly. */
+export interface MaskConfig extends MaskRatios {
+  readonly fill: "under" | "exact";
+  /** DINOv3's random circular shift. */
+  readonly shift: boolean;
+}
+
+export type MaskedConfig = StepConfig & { readonly mask: MaskConfig };
+
+/** Patches along a side of a global crop. */
+function side({ crops: { globalSizePx }, backbone }: StepConfig): number {
+  return globalSizePx / backbone.patchSizePx;
+}
+
+/** Patch tokens of a global crop. */
+export function patchesOf(config: StepConfig): number {
+  return side(config) ** 2;
+}
+
+/** Rows of a micro-batch's list of masked patches: as many as masks can ask for, the rest padding. */
+export function maskRows(config: MaskedConfig): number {
+  const { batchSize, microBatchSize, mask } = config;
+  const bound = { slots: TEACHER_CROPS * batchSize, patches: patchesOf(config), ...mask };
+  return maskUpperBound({ ...bound, taken: TEACHER_CROPS * microBatchSize });
+}
+
+export const MASK_CUTS: readonly (readonly [string, Cut])[] = [
+  ["mask", crops(TEACHER_CROPS)],
+  ["maskIndex", ROWS],
+  ["maskWeight", ROWS],
+  ["maskValid", ROWS],
+  ["maskCount", SAME],
+];
+
+/** `mask` `[2·b, p]`, and of its patches `maskIndex`, `maskWeight` (1 / masked in its crop), `maskValid` `[m]`, `maskCount`. */
+export function drawMaskInputs(config: MaskedConfig, { rng, step }: DrawOptions): [string, TypedArray][] {
+  const { batchSize, microBatchSize: micro } = config;
+  const patches = patchesOf(config);
+  const grid = { rows: side(config), columns: side(config) };
+  const { masks } = drawMasks({ slots: TEACHER_CROPS * batchSize, ...grid, ...config.mask }, rng.split(`mask/${step}`));
+  const upperBound = maskRows(config);
+  const lists = Array.from({ length: batchSize / micro }, (_, i) => {
+    const own = sliceMasks(masks, { patches, images: batchSize, range: [i * micro, (i + 1) * micro] });
+    return collateMasks(own, { slots: TEACHER_CROPS * micro, patches, upperBound });
+  });
+  const join = (pick: (list: (typeof lists)[number]) => Float32Array): Float32Array =>
+    Float32Array.from(lists.flatMap((l) => [...pick(l)]));
+  return [
+    ["mask", Float32Array.from(masks)],
+    ["maskIndex", Int32Array.from(lists.flatMap((l) => [...l.indices]))],
+    ["maskWeight", join((l) => l.weights)],
+    ["maskValid", join((l) => l.valid)],
+    ["maskCount", Float32Array.of(lists.reduce((n, l) => n + l.count, 0))],
+  ];
+}
