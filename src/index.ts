@@ -9,6 +9,13 @@ export {
   ShapeError,
   UsageError,
 } from "./core/index.ts";
-export { evalKnn, type EvalKnnOptions, type EvalKnnResult } from "./evals/index.ts";
+export {
+  evalKnn,
+  type EvalKnnOptions,
+  type EvalKnnResult,
+  evalPatchKnn,
+  type EvalPatchKnnOptions,
+  type PatchKnnResult,
+} from "./evals/index.ts";
 export { embed, type EmbedOptions, type EmbedResult, type Pooling } from "./features/index.ts";
 export { type TrainConfig, train, type TrainOptions, type TrainResult, type UserConfig } from "./train/index.ts";

@@ -9,6 +9,7 @@ const ROOMS = {
   train: "../train/index.ts",
   embed: "../features/index.ts",
   evalKnn: "../evals/index.ts",
+  evalPatchKnn: "../evals/index.ts",
 } as const;
 
 export type LibraryFunction = keyof typeof ROOMS;

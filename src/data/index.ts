@@ -5,3 +5,5 @@ export { compareLists, describeChanges, digestList, freezeList, type ListChanges
 export { holdOut } from "./hold-out.ts";
 export { listData } from "./list.ts";
 export { epochOrder, imageRef, Loader, type LoaderOptions, nameFailure } from "./loader.ts";
+export { type DenseList, holdOutDense, listDense, type ListDenseOptions, loadDenseMask } from "./dense.ts";
+export { DATA_SHEET, type DataSheet, readDataSheet } from "./dense-sheet.ts";

@@ -7,3 +7,4 @@ export { openCropPool } from "./pool.ts";
 export type { CropBatch, CropPool, CropPoolOptions, FailedImage, ReplaceImage } from "./pool.ts";
 export { openEvalPool } from "./eval-pool.ts";
 export type { EvalBatch, EvalPool, EvalPoolOptions } from "./eval-pool.ts";
+export { decodeMask, type DecodeMaskOptions, loadMask, type MaskImage } from "./mask.ts";
