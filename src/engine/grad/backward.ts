@@ -6,8 +6,9 @@ import { ELEMENTWISE } from "./rules/elementwise.ts";
 import { REDUCTIONS } from "./rules/reduce.ts";
 import { NO_GRADIENT, NOT_TWICE, type VjpTable } from "./rules/rule.ts";
 import { SHAPE_OPS } from "./rules/shape-ops.ts";
+import { SPATIAL } from "./rules/spatial.ts";
 
-export const VJP: VjpTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS };
+export const VJP: VjpTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS, ...SPATIAL };
 
 export interface BackwardOptions {
   /** Cotangent of `of`; 1 when absent, and then `of` must be a scalar. */

@@ -1,6 +1,7 @@
 /** @file The IR room: op table, types, printer, verifier, interpreter. */
 export type {
   CompareDirection,
+  ConvParams,
   ElementwiseOp,
   Graph,
   GraphInput,
@@ -10,10 +11,13 @@ export type {
   OpName,
   OpParams,
   OutputKind,
+  Pair,
   ReduceOp,
   ShapeOp,
+  SpatialOp,
   Value,
   ValueType,
+  WindowParams,
 } from "./types.ts";
 export { isOp } from "./types.ts";
 export { INFER, inferTypes } from "./infer/index.ts";

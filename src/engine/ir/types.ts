@@ -5,6 +5,20 @@ type None = Readonly<Record<never, never>>;
 
 export type CompareDirection = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 
+/** Two sizes or steps, of rows and of columns. */
+export type Pair = readonly [y: number, x: number];
+
+/** How a window moves over the last two axes: its steps, and how many rows and columns lie around the map on each side. */
+export interface WindowParams {
+  readonly strides: Pair;
+  readonly pads: Pair;
+}
+
+/** A convolution: `groups` is 1 (dense) or the number of channels (depthwise). */
+export interface ConvParams extends WindowParams {
+  readonly groups: number;
+}
+
 /** The parameters of every op. A key here is an op; every table over ops is typed by it, so a missing rule does not compile. */
 export interface OpParams {
   // sources
@@ -19,6 +33,7 @@ export interface OpParams {
   readonly sqrt: None;
   readonly rsqrt: None;
   readonly tanh: None;
+  readonly relu: None;
   readonly sigmoid: None;
   readonly erf: None;
   readonly sin: None;
@@ -41,8 +56,9 @@ export interface OpParams {
   readonly pad: { readonly low: readonly number[]; readonly high: readonly number[] };
   readonly concat: { readonly axis: number };
   readonly split: { readonly axis: number; readonly sizes: readonly number[] };
-  readonly gather: None;
-  readonly scatterAdd: { readonly rows: number };
+  /** `unique` promises that no index comes twice: then its gradient may run on all threads. */
+  readonly gather: { readonly unique?: true };
+  readonly scatterAdd: { readonly rows: number; readonly unique?: true };
   // contraction and reduction
   readonly dot: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
   readonly dotAdd: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
@@ -67,6 +83,12 @@ export interface OpParams {
   readonly attention: { readonly scale: number };
   readonly attentionGrad: { readonly scale: number };
   readonly l2Normalize: { readonly eps: number };
+  // over maps [b, c, y, x]
+  readonly conv: ConvParams;
+  readonly convInputGrad: ConvParams & { readonly size: Pair };
+  readonly convWeightGrad: ConvParams & { readonly kernel: Pair };
+  readonly maxPool: WindowParams & { readonly kernel: Pair };
+  readonly maxPoolGrad: WindowParams & { readonly kernel: Pair };
 }
 
 export type OpName = keyof OpParams;
@@ -150,4 +172,5 @@ export type ReduceOp =
   | "attention"
   | "attentionGrad"
   | "l2Normalize";
-export type ElementwiseOp = Exclude<OpName, ShapeOp | ReduceOp>;
+export type SpatialOp = "conv" | "convInputGrad" | "convWeightGrad" | "maxPool" | "maxPoolGrad";
+export type ElementwiseOp = Exclude<OpName, ShapeOp | ReduceOp | SpatialOp>;

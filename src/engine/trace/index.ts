@@ -2,4 +2,5 @@
 export { Builder } from "./builder.ts";
 export { dims } from "./dims.ts";
 export * from "./ops.ts";
+export * from "./spatial.ts";
 export { Tensor } from "./tensor.ts";

@@ -64,6 +64,8 @@ export const log: (x: Tensor) => Tensor = unary("log");
 export const sqrt: (x: Tensor) => Tensor = unary("sqrt");
 export const rsqrt: (x: Tensor) => Tensor = unary("rsqrt");
 export const tanh: (x: Tensor) => Tensor = unary("tanh");
+/** max(x, 0); its slope at 0 is 0. */
+export const relu: (x: Tensor) => Tensor = unary("relu");
 export const sigmoid: (x: Tensor) => Tensor = unary("sigmoid");
 export const erf: (x: Tensor) => Tensor = unary("erf");
 export const sin: (x: Tensor) => Tensor = unary("sin");
@@ -141,14 +143,24 @@ export function split(x: Tensor, axis: number, sizes: readonly number[]): Tensor
   return x.builder.node("split", [x], { axis, sizes });
 }
 
-/** Rows of `x` by int32 indices: `[n, …]`, `[m]` -> `[m, …]`. */
-export function gather(x: Tensor, indices: Tensor): Tensor {
-  return x.builder.op("gather", [x, indices], NONE);
+export interface IndexOptions {
+  /** The caller's promise that no index comes twice. Sums at such indices run on all threads; the interpreter holds you to it. */
+  readonly unique?: boolean;
 }
 
-/** Zeros `[rows, …]` with each row of `updates` added at its index. */
-export function scatterAdd(updates: Tensor, indices: Tensor, rows: number): Tensor {
-  return updates.builder.op("scatterAdd", [updates, indices], { rows });
+function promise({ unique = false }: IndexOptions): { readonly unique?: true } {
+  return unique ? { unique } : {};
+}
+
+/** Rows of `x` by int32 indices: `[n, …]`, `[m]` -> `[m, …]`. */
+export function gather(x: Tensor, indices: Tensor, options: IndexOptions = {}): Tensor {
+  return x.builder.op("gather", [x, indices], promise(options));
+}
+
+/** Zeros `[rows, …]` with each row of `updates` added at its index; an index may come more than once, unless it is promised not to. */
+export function scatterAdd(updates: Tensor, indices: Tensor, options: number | (IndexOptions & { readonly rows: number })): Tensor {
+  const { rows, ...rest } = typeof options === "number" ? { rows: options } : options;
+  return updates.builder.op("scatterAdd", [updates, indices], { rows, ...promise(rest) });
 }
 
 export interface DotOptions {

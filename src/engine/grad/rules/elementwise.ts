@@ -31,6 +31,7 @@ export const ELEMENTWISE: VjpTable<ElementwiseOp> = {
   sqrt: ({ outputs, grads }) => [() => div(mul(at(grads, 0), 0.5), at(outputs, 0))],
   rsqrt: slope((_, y) => mul(mul(y, mul(y, y)), -0.5)), // d x^-½ = -½ x^-3/2
   tanh: slope((_, y) => sub(1, mul(y, y))),
+  relu: slope((_, y) => sign(y)), // 0 at 0, as torch has it
   sigmoid: slope((_, y) => mul(y, sub(1, y))),
   erf: slope((x) => mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
   sin: slope((x) => cos(x)),

@@ -38,7 +38,8 @@ function topKGrad({ inputs, outputs, grads, params }: VjpContext<"topK">): Tenso
   const rows = x.shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const base = x.builder.op("constant", [], { dtype: "i32", shape: [rows, 1], data: Int32Array.from({ length: rows }, (_, r) => r * n) });
   const flat = x.builder.op("add", [reshape(indices, [rows, params.k]), base], {});
-  return reshape(scatterAdd(reshape(d, [rows * params.k]), reshape(flat, [rows * params.k]), rows * n), x.shape);
+  const [updates, places] = [reshape(d, [rows * params.k]), reshape(flat, [rows * params.k])];
+  return reshape(scatterAdd(updates, places, { rows: rows * n, unique: true }), x.shape);
 }
 
 /** Gradients that one op makes together, made when the first of them is asked for. */

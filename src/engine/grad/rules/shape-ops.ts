@@ -44,6 +44,9 @@ export const SHAPE_OPS: VjpTable<ShapeOp> = {
       return first === undefined ? mul(at(grads, 0), 1) : concat([first, ...rest], params.axis);
     },
   ],
-  gather: ({ inputs, grads }) => [() => scatterAdd(at(grads, 0), at(inputs, 1), at(inputs, 0).shape[0] ?? 1), undefined],
-  scatterAdd: ({ inputs, grads }) => [() => gather(at(grads, 0), at(inputs, 1)), undefined],
+  gather: ({ inputs, grads, params }) => [
+    () => scatterAdd(at(grads, 0), at(inputs, 1), { rows: at(inputs, 0).shape[0] ?? 1, ...params }),
+    undefined,
+  ],
+  scatterAdd: ({ inputs, grads, params: { unique = false } }) => [() => gather(at(grads, 0), at(inputs, 1), { unique }), undefined],
 };

@@ -45,6 +45,7 @@ export const ELEMENTWISE: InferTable<ElementwiseOp> = {
   sqrt: unary("sqrt", floats),
   rsqrt: unary("rsqrt", floats),
   tanh: unary("tanh", floats),
+  relu: unary("relu", floats),
   sigmoid: unary("sigmoid", floats),
   erf: unary("erf", floats),
   sin: unary("sin", floats),

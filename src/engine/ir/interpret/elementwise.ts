@@ -50,6 +50,7 @@ export const ELEMENTWISE: EvalTable<ElementwiseOp> = {
   sqrt: unary(Math.sqrt),
   rsqrt: unary((x) => 1 / Math.sqrt(x)),
   tanh: unary(Math.tanh),
+  relu: unary((x) => Math.max(x, 0)),
   sigmoid: unary((x) => 1 / (1 + Math.exp(-x))),
   erf: unary(erf),
   sin: unary(Math.sin),

@@ -5,8 +5,9 @@ import { ELEMENTWISE } from "./elementwise.ts";
 import { REDUCTIONS } from "./reduce.ts";
 import type { Cell, EvalRule, EvalTable } from "./rule.ts";
 import { SHAPE_OPS } from "./shape-ops.ts";
+import { SPATIAL } from "./spatial.ts";
 
-export const EVAL: EvalTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS };
+export const EVAL: EvalTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS, ...SPATIAL };
 
 /** The outputs of one node. */
 export function evalNode<K extends OpName>(node: Node<K>, inputs: readonly Cell[]): readonly Cell[] {

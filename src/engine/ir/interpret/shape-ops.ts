@@ -1,7 +1,14 @@
 /** @file Interpreter rules of ops that move values without computing. */
 import { numbersOf } from "../numbers.ts";
 import type { ShapeOp } from "../types.ts";
-import { cell, type EvalTable, fill, input, read } from "./rule.ts";
+import { cell, type Cell, type EvalTable, fill, input, read } from "./rule.ts";
+
+/** Holds a caller to the promise that no index comes twice. */
+function checkUnique(op: "gather" | "scatterAdd", { data }: Cell): void {
+  const twice = data.find((index, i) => data.indexOf(index) !== i);
+  if (twice !== undefined)
+    throw new RangeError(`Cannot ${op}: index ${twice} comes twice, though the trace promises unique ones; leave \`unique\` out`);
+}
 
 export const SHAPE_OPS: EvalTable<ShapeOp> = {
   constant: (_, { shape, data }) => [{ shape, data: Float64Array.from(numbersOf(data)) }],
@@ -72,12 +79,14 @@ export const SHAPE_OPS: EvalTable<ShapeOp> = {
       );
     });
   },
-  gather: (inputs) => {
+  gather: (inputs, { unique }) => {
     const [x, indices] = [input(inputs, 0), input(inputs, 1)];
+    if (unique === true) checkUnique("gather", indices);
     return [fill([indices.data.length, ...x.shape.slice(1)], (at) => read(x, at.with(0, indices.data[at[0] ?? 0] ?? NaN)))];
   },
-  scatterAdd: (inputs, { rows }) => {
+  scatterAdd: (inputs, { rows, unique }) => {
     const [updates, indices] = [input(inputs, 0), input(inputs, 1)];
+    if (unique === true) checkUnique("scatterAdd", indices);
     const out = cell([rows, ...updates.shape.slice(1)]);
     const d = updates.data.length / indices.data.length;
     indices.data.forEach((to, row) => {

@@ -34,6 +34,7 @@ export const ELEMENTWISE: LowerTable<ElementwiseOp> = {
   sqrt: same("Sqrt"),
   rsqrt: (node, to) => [to.emit("Reciprocal", [to.emit("Sqrt", [to.name(arg(node, 0))])])],
   tanh: same("Tanh"),
+  relu: same("Relu"),
   sigmoid: same("Sigmoid"),
   erf: same("Erf"),
   sin: same("Sin"),

@@ -5,8 +5,9 @@ import { Lowering, type LowerRule, type LowerTable, type OnnxTarget } from "./co
 import { ELEMENTWISE } from "./elementwise.ts";
 import { REDUCTIONS } from "./reduce.ts";
 import { SHAPE_OPS } from "./shape-ops.ts";
+import { SPATIAL } from "./spatial.ts";
 
-export const LOWER: LowerTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS };
+export const LOWER: LowerTable<OpName> = { ...ELEMENTWISE, ...SHAPE_OPS, ...REDUCTIONS, ...SPATIAL };
 
 /** ONNX bytes with the order of their inputs and outputs. Equal structure gives equal bytes. */
 export interface LoweredStage {

@@ -1,7 +1,8 @@
 /** @file Lowering of ops that move values. */
 import { type DType, InternalError, sizeOf, stridesOf, type TypedArray } from "../../../core/index.ts";
 import type { ShapeOp } from "../../ir/index.ts";
-import { arg, type Lowering, type LowerTable } from "./context.ts";
+import { arg, type LowerTable } from "./context.ts";
+import { scatterRows } from "./scatter.ts";
 
 type Counting = (of: { readonly length: number }, value: (x: unknown, i: number) => number) => TypedArray;
 
@@ -12,11 +13,6 @@ const COUNTING: { readonly [K in DType]?: Counting } = {
   i32: (of, value) => Int32Array.from(of, value),
   i64: (of, value) => BigInt64Array.from(of, (x, i) => BigInt(value(x, i))),
 };
-
-function zeroOf(dtype: DType, to: Lowering): string {
-  const data = dtype === "i32" ? new Int32Array(1) : dtype === "f64" ? new Float64Array(1) : new Float32Array(1);
-  return to.constant(dtype, [], data);
-}
 
 export const SHAPE_OPS: LowerTable<ShapeOp> = {
   constant: ({ params }, to) => [to.constant(params.dtype, params.shape, params.data)],
@@ -51,10 +47,5 @@ export const SHAPE_OPS: LowerTable<ShapeOp> = {
       outputs: node.params.sizes.length,
     }),
   gather: (node, to) => [to.emit("Gather", [to.name(arg(node, 0)), to.name(arg(node, 1))], { attrs: { axis: { int: 0 } } })],
-  scatterAdd: (node, to) => {
-    const updates = arg(node, 0);
-    const rows = to.emit("Reshape", [to.emit("Cast", [to.name(arg(node, 1))], { attrs: { to: { int: 7 } } }), to.i64([-1, 1])]);
-    const zeros = to.emit("Expand", [zeroOf(updates.dtype, to), to.i64([node.params.rows, ...updates.shape.slice(1)])]);
-    return [to.emit("ScatterND", [zeros, rows, to.name(updates)], { attrs: { reduction: { string: "add" } } })];
-  },
+  scatterAdd: (node, to) => [scatterRows(node, to)],
 };

@@ -164,6 +164,7 @@ export const ELEMENTWISE_CASES: CaseTable<ElementwiseOp> = {
   sqrt: float((x) => x ** 0.5, { fill: "positive", extremes: [0, 1e-30, 1e30] }),
   rsqrt: float((x) => x ** -0.5, { fill: "positive", extremes: [1e-20, 1, 1e20] }),
   tanh: float((x) => 1 - 2 / (Math.E ** (2 * x) + 1), { extremes: [-40, -8, 0, 8, 40] }),
+  relu: float((x) => (x > 0 ? x : 0), { extremes: [-40, 0, 40] }),
   sigmoid: float((x) => 1 - 1 / (1 + Math.E ** x), { extremes: [-20, 0, 20, 40] }),
   erf: float((x) => simpson((t) => (2 / Math.sqrt(Math.PI)) * Math.exp(-t * t), x), {
     more: [

@@ -277,6 +277,13 @@ export const SHAPE_CASES: CaseTable<ShapeOp> = {
       },
       { name: "numbers", inputs: [given([3], [7, 8, 9]), given([1], [1], "i32")], params: {}, types: ["float32[1]"], want: () => [[8]] },
       {
+        name: "rows promised to be unique",
+        inputs: [counting([4, 1, 2]), given([3], [2, 0, 3], "i32")],
+        params: { unique: true },
+        types: ["float32[3,1,2]"],
+        want: () => [[4, 5, 0, 1, 6, 7]],
+      },
+      {
         name: "int32 rows",
         inputs: [counting([2, 1, 1], "i32"), given([2], [1, 1], "i32")],
         params: {},
@@ -306,6 +313,36 @@ export const SHAPE_CASES: CaseTable<ShapeOp> = {
         params: { rows: 1 },
         types: ["float32[1]"],
         want: ([a = 0, b = 0, c = 0] = []) => [[a + b + c]],
+      },
+      {
+        name: "rows promised to be unique",
+        inputs: [random([2, 3, 2]), given([2], [2, 0], "i32")],
+        params: { rows: 3, unique: true },
+        types: ["float32[3,3,2]"],
+        want: (u = []) => [[...u.slice(6), 0, 0, 0, 0, 0, 0, ...u.slice(0, 6)]],
+      },
+      {
+        name: "matrices",
+        inputs: [random([3, 2, 2]), given([3], [1, 0, 1], "i32")],
+        params: { rows: 2 },
+        types: ["float32[2,2,2]"],
+        want: (u = []) => [[...u.slice(4, 8), ...u.slice(0, 4).map((v, i) => v + (u[8 + i] ?? NaN))]],
+      },
+      {
+        // ScatterND(add) loses sums here on two threads
+        name: "many rows at two indices",
+        inputs: [
+          given([8000, 384], Array<number>(8000 * 384).fill(1)),
+          given(
+            [8000],
+            Array.from({ length: 8000 }, (_, i) => i % 2),
+            "i32",
+          ),
+        ],
+        params: { rows: 2 },
+        types: ["float32[2,384]"],
+        want: () => [Array<number>(768).fill(4000)],
+        gradient: "none",
       },
       {
         name: "int32",
