@@ -22,7 +22,7 @@ export interface CompiledPart {
   readonly programs: readonly Program[];
 }
 
-interface CompileContext {
+export interface CompileContext {
   readonly device: Device;
   readonly learners: ReadonlyMap<string, Flats>;
   readonly fixed: ReadonlyMap<string, FlatParams>;

@@ -1,6 +1,6 @@
 /** @file One training step on a device: a method's parts compiled over flat buffers, the optimizers, and the state between steps. */
-import { InternalError, type Rng, type TypedArray } from "../core/index.ts";
-import type { Device, Program } from "../engine/runtime/index.ts";
+import { InternalError, type Rng } from "../core/index.ts";
+import type { Device } from "../engine/runtime/index.ts";
 import type { Learner, Method } from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
 import {
@@ -16,11 +16,13 @@ import {
   openFusedOptimizer,
   type OptimizerConfig,
 } from "../optim/index.ts";
-import { allocLike, type Piece, putPiece, takePiece } from "./hand-over.ts";
-import { type CompiledPart, compileMethod, type Flats, floats } from "./programs.ts";
+import { MethodRun, type Tally } from "./method-run.ts";
+import type { Flats } from "./programs.ts";
 
 export interface StepperOptions {
   readonly method: Method;
+  /** The same method at other crop sizes: a step may take any of them (DINOv3's mixed resolutions). */
+  readonly variants?: readonly Method[];
   readonly device: Device;
   readonly optimizer: OptimizerConfig;
   readonly layerDecay?: number;
@@ -51,6 +53,8 @@ export interface StepInputs {
   readonly globals: Float32Array;
   readonly locals: Float32Array;
   readonly gramCrops?: Float32Array | undefined;
+  /** Which of the variants the crops are for; the method itself by default. */
+  readonly variant?: number | undefined;
   readonly step: number;
   readonly rng: Rng;
   readonly scalars: StepScalars;
@@ -130,21 +134,31 @@ export class Stepper implements AsyncDisposable {
   readonly state: ReadonlyMap<string, Float32Array>;
   /** The state as the parts see it: it becomes `state` when the step is applied. */
   readonly #pending: ReadonlyMap<string, Float32Array>;
-  readonly #parts: readonly CompiledPart[];
-  /** Values of the whole batch, by name. */
-  readonly #values = new Map<string, TypedArray>();
-  /** Buffers of inputs that hold the pieces of this micro-batch already: parts share them. */
-  readonly #fed = new Map<TypedArray, number>();
+  /** The method, then its variants, each compiled when a step first takes it. */
+  readonly #runs: readonly (() => MethodRun)[];
+  readonly #opened = new Map<Method, MethodRun>();
 
   constructor(options: StepperOptions) {
-    const { method, device, checkpointing = false } = options;
+    const { method, variants = [], device, checkpointing = false } = options;
     this.method = method;
     this.learners = method.learners.map((l) => openLearner(l, options)) as [TrainedLearner, ...TrainedLearner[]]; // as many as there are
     this.fixed = new Map(method.fixed.map(({ name, specs }) => [name, new FlatParams(makeLayout(specs))]));
     this.state = allocState(method.state);
     this.#pending = allocState(method.state);
     const learners = new Map(this.learners.map(({ learner, flats }) => [learner.name, flats]));
-    this.#parts = compileMethod(method, { device, learners, fixed: this.fixed, state: this.#pending, checkpointing });
+    const context = { device, learners, fixed: this.fixed, state: this.#pending, checkpointing };
+    this.#runs = [method, ...variants].map((m) => () => {
+      const run = this.#opened.get(m) ?? new MethodRun(m, context);
+      this.#opened.set(m, run);
+      return run;
+    });
+    this.#runOf(undefined); // what cannot be compiled is known before the first step
+  }
+
+  #runOf(variant: number | undefined): MethodRun {
+    const open = this.#runs[variant === undefined ? 0 : variant + 1];
+    if (open === undefined) throw new InternalError(`Cannot step: there is no variant ${variant}`);
+    return open();
   }
 
   /** Parameters of the first learner, and their buffers. */
@@ -169,7 +183,7 @@ export class Stepper implements AsyncDisposable {
 
   /** Bytes between stages. */
   get arenaBytes(): number {
-    return this.#parts.flatMap(({ programs }) => programs).reduce((n, p) => n + p.arenaBytes, 0);
+    return [...this.#opened.values()].flatMap(({ programs }) => programs).reduce((n, p) => n + p.arenaBytes, 0);
   }
 
   /**
@@ -177,21 +191,15 @@ export class Stepper implements AsyncDisposable {
    * the state of the step before.
    */
   async step(inputs: StepInputs): Promise<StepResult> {
-    const { signal } = inputs;
-    const { loss, parts, gradsIndex } = await this.#runParts(inputs);
-    signal?.throwIfAborted();
-    const result = await this.#optimize(inputs.scalars, gradsIndex);
+    const { run, tally } = await this.#forwardBackward(inputs);
+    inputs.signal?.throwIfAborted();
+    const result = await this.#optimize(inputs.scalars, tally.gradsIndex);
     if (result.applied) for (const [name, view] of this.state) view.set(this.#pending.get(name) ?? view);
-    const { teacherEntropy = NaN, targetEntropy = NaN, ...watched } = this.#watched();
-    const output = (name: string): TypedArray | undefined =>
-      this.#parts
-        .flatMap(({ programs }) => programs)
-        .find(({ outputs }) => outputs.has(name))
-        ?.outputs.get(name);
-    const [prototypes, features] = [output("prototype"), output("features")];
+    const { teacherEntropy = NaN, targetEntropy = NaN, ...watched } = run.watched();
+    const [prototypes, features] = [run.output("prototype"), run.output("features")];
     return {
-      loss,
-      parts,
+      loss: tally.loss,
+      parts: tally.parts,
       teacherEntropy,
       targetEntropy,
       watched,
@@ -203,68 +211,17 @@ export class Stepper implements AsyncDisposable {
 
   /** The work of a step without its effect, for measuring its speed. */
   async measure(inputs: StepInputs): Promise<void> {
-    await this.#runParts(inputs);
+    await this.#forwardBackward(inputs);
   }
 
-  async #runParts({ globals, locals, gramCrops, step, rng, scalars, signal }: StepInputs): Promise<Tally> {
+  async #forwardBackward({ globals, locals, gramCrops, variant, scalars, step, rng, signal }: StepInputs): Promise<{
+    readonly run: MethodRun;
+    readonly tally: Tally;
+  }> {
     for (const [name, view] of this.#pending) view.set(this.state.get(name) ?? view);
-    const given = Object.entries({ globals, locals, ...(gramCrops === undefined ? {} : { gramCrops }) });
-    for (const [name, value] of [...given, ...this.method.draw({ rng, step })]) this.#values.set(name, value);
-    this.#fed.clear();
-    const tally: Tally = { loss: 0, parts: {}, gradsIndex: 0 };
-    const count = this.method.batchSize / this.method.microBatchSize;
-    for (const phase of phases(this.#parts)) {
-      const pieces = phase[0]?.part.per === "batch" ? [WHOLE] : Array.from({ length: count }, (_, index) => ({ index, count }));
-      for (const piece of pieces)
-        for (const compiled of phase) {
-          const program = await this.#runPart(compiled, piece, { scalars, signal });
-          if (compiled.part.learner !== undefined) addTo(tally, program, compiled.programs.indexOf(program));
-        }
-    }
-    return tally;
-  }
-
-  async #runPart({ programs }: CompiledPart, piece: Piece, { scalars, signal }: Pick<StepInputs, "scalars" | "signal">): Promise<Program> {
-    // the first micro-batch's, then two programs that add to each other's gradients
-    const program = programs[piece.index === 0 || programs.length === 1 ? 0 : 2 - (piece.index % 2)];
-    if (program === undefined) throw new InternalError(`Cannot step: there is no program for micro-batch ${piece.index}`);
-    this.#feed(program, piece, scalars);
-    await program.run({ signal });
-    this.#collect(program, piece);
-    return program;
-  }
-
-  /** Puts scalars and the values of the batch, or of one micro-batch, into a program's inputs. */
-  #feed(program: Program, piece: Piece, scalars: StepScalars): void {
-    const numbers: Readonly<Record<string, number>> = { teacherTemp: scalars.teacherTemp, ...scalars.inputs };
-    for (const [name, view] of program.inputs) {
-      const number = numbers[name];
-      if (number !== undefined && view instanceof Float32Array) view[0] = number;
-      const cut = this.method.cuts.get(name);
-      if (cut === undefined) continue;
-      const value = this.#values.get(name);
-      if (value === undefined) throw new InternalError(`Cannot step: nothing gives "${name}"; add it to the crops, the draws or a part`);
-      if (value === view || this.#fed.get(view) === piece.index) continue;
-      takePiece(value, view, { ...piece, cut });
-      this.#fed.set(view, piece.index);
-    }
-  }
-
-  /** Takes what a program gave out: values for later parts, and state. */
-  #collect(program: Program, piece: Piece): void {
-    for (const [name, view] of program.outputs) {
-      const pending = this.#pending.get(name);
-      if (pending !== undefined && view instanceof Float32Array) pending.set(view);
-      const cut = this.method.cuts.get(name);
-      if (cut === undefined) continue;
-      if (piece.count === 1) {
-        this.#values.set(name, view);
-        continue;
-      }
-      const whole = this.#values.get(name) ?? allocLike(view, cut.kind === "whole" ? 1 : piece.count);
-      this.#values.set(name, whole);
-      putPiece(view, whole, { ...piece, cut });
-    }
+    const run = this.#runOf(variant);
+    const numbers = { teacherTemp: scalars.teacherTemp, ...scalars.inputs };
+    return { run, tally: await run.run({ crops: { globals, locals, gramCrops }, numbers, step, rng, signal }) };
   }
 
   /** Moves every learner, or none. */
@@ -283,46 +240,8 @@ export class Stepper implements AsyncDisposable {
     return results.find((r) => !r.applied) ?? first;
   }
 
-  /** The scalars that parts over the whole batch give out. */
-  #watched(): Record<string, number> {
-    const found: Record<string, number> = {};
-    for (const { part, programs } of this.#parts)
-      if (part.per === "batch")
-        for (const [name, view] of programs[0]?.outputs ?? [])
-          if (view instanceof Float32Array && view.length === 1 && !this.state.has(name)) found[name] = view[0] ?? NaN;
-    return found;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { optimizer } of this.learners) await optimizer[Symbol.asyncDispose]();
-    for (const { programs } of this.#parts) for (const p of programs) p[Symbol.dispose]();
+    for (const run of this.#opened.values()) run[Symbol.dispose]();
   }
-}
-
-/** What the students' programs of a step gave, added up. */
-interface Tally {
-  loss: number;
-  readonly parts: Record<string, number>;
-  /** Which of the two gradient buffers was written last. */
-  gradsIndex: number;
-}
-
-const WHOLE: Piece = { index: 0, count: 1 };
-
-function addTo(tally: Tally, program: Program, at: number): void {
-  tally.gradsIndex = at === 1 ? 1 : 0;
-  tally.loss += floats(program, "outputs", "loss")[0] ?? NaN;
-  for (const name of program.outputs.keys())
-    if (name.startsWith("loss.")) tally.parts[name] = (tally.parts[name] ?? 0) + (floats(program, "outputs", name)[0] ?? NaN);
-}
-
-/** Parts in runs of one kind: those of micro-batches run together, micro-batch by micro-batch. */
-function phases(parts: readonly CompiledPart[]): CompiledPart[][] {
-  const runs: CompiledPart[][] = [];
-  for (const compiled of parts) {
-    const last = runs.at(-1);
-    if (last !== undefined && last[0]?.part.per === compiled.part.per) last.push(compiled);
-    else runs.push([compiled]);
-  }
-  return runs;
 }
