@@ -13,6 +13,14 @@ export interface Subset {
   readonly scale: number;
 }
 
+/** Samples of a branch and their factor for a drop rate: `max(⌊b (1 − rate)⌋, 1)`, `b/s`. Throws RangeError. DINOv2 spec §2.3. */
+export function dropSubset(batch: number, rate: number): { readonly size: number; readonly scale: number } {
+  if (!Number.isInteger(batch) || batch < 1 || !(rate >= 0 && rate < 1))
+    throw new RangeError(`Cannot drop a part of a batch: batch ${batch}, rate ${rate}; give a batch from 1 and a rate from 0 to below 1`);
+  const size = Math.max(Math.floor(batch * (1 - rate)), 1);
+  return { size, scale: batch / size };
+}
+
 /** How a block's residual branch is dropped: keep factors `[b, 1, 1]`, a subset of the batch, or undefined = keep all. */
 export type Drop = Tensor | Subset | undefined;
 

@@ -16,7 +16,7 @@ export {
   dinoHeadState,
   type HeadOptions,
 } from "./dino-head.ts";
-export type { Drop, Subset } from "./block.ts";
+export { type Drop, dropSubset, type Subset } from "./block.ts";
 export { inflatePatchEmbed } from "./embed.ts";
 export { swigluHidden } from "./ffn.ts";
 export { linear, norm, residual } from "./layers.ts";

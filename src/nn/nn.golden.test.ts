@@ -6,6 +6,8 @@ import { runGraph } from "../engine/testing/run-graph.ts";
 import { add, Builder, mul, reshape, slice, sumAll, type Tensor } from "../engine/trace/index.ts";
 import {
   applyDinoHead,
+  applyHeadTrunk,
+  applyLastLayer,
   applyViT,
   type DinoHeadConfig,
   dinoHeadSpecs,
@@ -100,10 +102,21 @@ describe("applyViT() meets the published network", () => {
   });
 });
 
-const toMeta = (name: string): string => name.replace(/^layers\./, "mlp.");
+/** Our name of a head's tensor: lightly's `layers.*` and the parametrisation of torch are Meta's `mlp.*`, `weight_g`, `weight_v`. */
+function toMeta(name: string): string {
+  return name
+    .replace(/^layers\./, "mlp.")
+    .replace("parametrizations.weight.original0", "weight_g")
+    .replace("parametrizations.weight.original1", "weight_v");
+}
+
+const HEADS = [
+  ...["v1_norm_last_layer", "v1_free_last_layer", "v1_frozen_first_epoch", "v1_bn_eval", "v1_bn_train"],
+  ...["v2_layers1", "v2_layers2", "v2_layers3", "v3", "v3_bn_train"],
+];
 
 describe("applyDinoHead() meets the published head", () => {
-  test.for(["v1_norm_last_layer", "v1_free_last_layer", "v1_bn_eval", "v1_bn_train"])("%s", async (name, { skip }) => {
+  test.for(HEADS)("%s", async (name, { skip }) => {
     skip(!hasGolden("heads", name));
     const golden = loadGolden("heads", name);
     const c = golden.json["config"] as Record<string, number | boolean | string>; // our own reference file
@@ -112,8 +125,9 @@ describe("applyDinoHead() meets the published head", () => {
       hidden: 32,
       bottleneck: 12,
       prototypes: 40,
-      layers: 3,
-      batchNorm: c["batch_norm"] === true,
+      layers: Number(c["nlayers"] ?? 3),
+      batchNorm: c["batch_norm"] === true || c["use_bn"] === true,
+      ...(name.startsWith("v3") ? { lastLayer: "plain" } : {}),
     };
     const builder = new Builder();
     const specs = dinoHeadSpecs(config);
@@ -121,24 +135,30 @@ describe("applyDinoHead() meets the published head", () => {
     const x = builder.input("x", [6, 24]);
     const states = new Map(dinoHeadState(config).map((s) => [s.name, builder.input(s.name, s.shape, { kind: "state" })]));
     const state = (key: string): Tensor => states.get(key) ?? x;
-    const training = name === "v1_bn_train";
+    const training = name.endsWith("_bn_train");
     const logits = applyDinoHead(params, x, {
       config,
       ...(config.batchNorm ? { state } : {}),
       ...(training ? { onState: (key: string, next: Tensor) => builder.output(`buffer.${key}`, next) } : {}),
     });
     builder.output("y", logits);
+    if (golden.tensors.has("y.bottleneck")) {
+      const z = applyHeadTrunk(params, x, { config });
+      builder.output("y.bottleneck", z);
+      builder.output("y.only_last_layer", applyLastLayer(params, z, config));
+    }
     const r = golden.tensors.has("r") ? sumAll(mul(logits, builder.input("r", logits.shape))) : undefined;
     if (r !== undefined)
       gradients(r, [...specs.map((p) => params(p.name)), x]).forEach((g, i) => {
-        if (g !== undefined) builder.output(`g.${specs[i]?.name ?? "x"}`, g);
+        if (g !== undefined) builder.output(specs[i] === undefined ? "gx" : `g.${specs[i].name}`, g);
       });
     const zeros = specs.filter((s) => s.name.endsWith(".bias")).map((s) => [s.name, new Float32Array(s.shape[0] ?? 0)] as const);
     const weights = [...goldenPart(golden, "w.")].map(([k, t]) => [toMeta(k), t] as const);
     const given = [...golden.tensors].filter(([k]) => k === "r" || k === "x");
     const y = await runGraph(builder, new Map<string, HostTensor | ArrayLike<number>>([...zeros, ...weights, ...given]));
     const tolerance = goldenTolerance(golden);
-    expectClose(y.get("y") ?? [], goldenTensor(golden, "y"), { ...tolerance, what: "logits" });
+    for (const key of ["y", "y.bottleneck", "y.only_last_layer", "gx"])
+      if (golden.tensors.has(key)) expectClose(y.get(key) ?? [], goldenTensor(golden, key), { ...tolerance, what: key });
     for (const [key, g] of goldenPart(golden, "g."))
       expectClose(y.get(`g.${toMeta(key)}`) ?? [], g, { ...tolerance, what: `gradient of ${key}` });
     for (const [key, b] of goldenPart(golden, "y.buffers."))
