@@ -42,7 +42,7 @@ await using pool = openCropPool({
 async function once(epoch: number): Promise<void> {
   const ahead: ReturnType<typeof pool.crop>[] = [];
   for (let i = 0; i < refs.length; i += BATCH) {
-    ahead.push(pool.crop(refs.slice(i, i + BATCH), epoch));
+    ahead.push(pool.crop(refs.slice(i, i + BATCH), { epoch }));
     if (ahead.length > 2) pool.recycle(await ahead.shift()!); // length was just checked
   }
   for (const batch of ahead) pool.recycle(await batch);

@@ -46,7 +46,7 @@ export async function makeHeldOut(test: readonly Drawing[], augment: AugmentConf
   await using pool = openCropPool({ threads: 2, seed: SEED, crops, augment, decode: "managed", alpha: "white" });
   const { globals } = await pool.crop(
     drawings.map(({ path }, sampleId) => ({ path, sampleId })),
-    0,
+    { epoch: 0 },
   );
   const half = globals.length / 2;
   const images = await Promise.all(drawings.map(({ path }) => loadImage({ path }, { decode: "managed", alpha: "white" })));

@@ -14,6 +14,8 @@ export interface LoaderOptions {
   readonly endStep?: number;
   /** Batches made ahead. */
   readonly ahead?: number;
+  /** Which of the pool's variants a step takes; its own crops by default. */
+  readonly variantOf?: ((step: number) => number | undefined) | undefined;
   /** False: a broken picture stops the run. */
   readonly skipBroken?: boolean;
   readonly onFailed?: ((failed: FailedImage) => void) | undefined;
@@ -51,7 +53,7 @@ export class Loader implements AsyncDisposable {
   readonly stepsPerEpoch: number;
   /** Time `next()` waited for pictures, in ms. */
   waitedMs = 0;
-  readonly #options: Required<Omit<LoaderOptions, "onFailed">> & Pick<LoaderOptions, "onFailed">;
+  readonly #options: Required<Omit<LoaderOptions, "onFailed" | "variantOf">> & Pick<LoaderOptions, "onFailed" | "variantOf">;
   readonly #failed = new Map<string, FailedImage>();
   readonly #queue: Pending[] = [];
   #nextStep: number;
@@ -102,13 +104,13 @@ export class Loader implements AsyncDisposable {
 
   /** The crops of one step. */
   async load(step: number): Promise<CropBatch> {
-    const { list, pool, skipBroken } = this.#options;
+    const { list, pool, skipBroken, variantOf } = this.#options;
     const samples = this.samplesOf(step);
     const refs = Array.from(samples, (id) => imageRef(list, id));
     const substitutes = new Substitutes(list, { order: this.#orderOf(step), from: this.#startOf(step), batch: samples });
     const asked: number[] = []; // the pool asks in the order in which it reports
     const batch = await pool
-      .crop(refs, this.epochOf(step), ({ sampleId }) => {
+      .crop(refs, { epoch: this.epochOf(step), variant: variantOf?.(step) }, ({ sampleId }) => {
         asked.push(sampleId);
         return skipBroken ? imageRef(list, substitutes.next(sampleId)) : undefined;
       })

@@ -42,7 +42,7 @@ export function openEvalPool(options: EvalPoolOptions): EvalPool {
     async load(refs) {
       const images = new Float32Array(new SharedArrayBuffer(refs.length * 3 * imageSizePx ** 2 * 4));
       const items = refs.map((ref, slot) => ({ ref, slot }));
-      const bad = await workers.run(items, { epoch: 0, batch: refs.length, first: images, second: new Float32Array(0) });
+      const bad = await workers.run(items, { epoch: 0, cropsIndex: 0, batch: refs.length, first: images, second: new Float32Array(0) });
       return { images, failed: bad.map(({ item, reason }) => ({ index: item.slot, path: item.ref.path, reason })) };
     },
     [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),

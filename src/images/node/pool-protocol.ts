@@ -16,7 +16,8 @@ export interface WorkerSetup {
 export interface CropSetup {
   readonly kind: "crop";
   readonly seed: number;
-  readonly crops: CropsConfig;
+  /** The pool's crops, then its variants. */
+  readonly crops: readonly [CropsConfig, ...CropsConfig[]];
   readonly augment: AugmentConfig;
 }
 
@@ -36,6 +37,8 @@ export interface Item {
 /** Where the rows go. `first` holds the globals or the evaluated pictures, `second` the locals, `third` the Gram teacher's crops; all are shared memory. */
 export interface BatchTarget {
   readonly epoch: number;
+  /** Which of the set-up's crops. */
+  readonly cropsIndex: number;
   readonly batch: number;
   readonly first: Float32Array;
   readonly second: Float32Array;

@@ -58,7 +58,8 @@ function renderCrops(
   image: RgbImage,
   { item, target, config }: { readonly item: Item; readonly target: BatchTarget; readonly config: CropSetup },
 ): void {
-  const { seed, crops, augment } = config;
+  const { seed, augment } = config;
+  const crops = config.crops[target.cropsIndex] ?? config.crops[0];
   const sizes = cropSizes(crops);
   for (let view = 0; view < sizes.views; view++) {
     const rng = new Rng(seed, viewPath(target.epoch, item.ref.sampleId, view));

@@ -55,7 +55,7 @@ async function withPool<T>(options: Partial<CropPoolOptions>, use: (pool: CropPo
 }
 
 test("CropPool.crop() gives the crops that drawView() and renderView() give, crop-major", async () => {
-  const batch = await withPool({}, (pool) => pool.crop(refs, 2));
+  const batch = await withPool({}, (pool) => pool.crop(refs, { epoch: 2 }));
   expect([...batch.sampleIds]).toEqual([0, 1, 2, 3, 4]);
   expect([batch.globals.length, batch.locals.length]).toEqual([2 * 5 * 432, 3 * 5 * 108]);
   for (let n = 0; n < 5; n++)
@@ -77,8 +77,8 @@ test("CropPool.crop() gives the crops that drawView() and renderView() give, cro
 });
 
 test("a Gram teacher's crops show the same parts as the globals, larger and with their own colours", async () => {
-  const plain = await withPool({}, (pool) => pool.crop(refs, 2));
-  const batch = await withPool({ crops: { ...CROPS, gramSizePx: 24 } }, (pool) => pool.crop(refs, 2));
+  const plain = await withPool({}, (pool) => pool.crop(refs, { epoch: 2 }));
+  const batch = await withPool({ crops: { ...CROPS, gramSizePx: 24 } }, (pool) => pool.crop(refs, { epoch: 2 }));
   expect(batch.globals).toEqual(plain.globals);
   expect(plain.gramCrops).toBeUndefined();
   const { gramCrops = new Float32Array() } = batch;
@@ -93,22 +93,32 @@ test("a Gram teacher's crops show the same parts as the globals, larger and with
   }
 });
 
+test("a variant's crops have its sizes; asking for one that is not there is refused", async () => {
+  const larger = { ...CROPS, globalSizePx: 20, localCount: 1 };
+  const alone = await withPool({ crops: larger }, (pool) => pool.crop(refs, { epoch: 2 }));
+  await using pool = openCropPool({ ...OPTIONS, variants: [CROPS, larger] });
+  const [own, other] = [await pool.crop(refs, { epoch: 2 }), await pool.crop(refs, { epoch: 2, variant: 1 })];
+  expect([own.variant, own.globals.length, other.variant]).toEqual([undefined, 2 * 5 * 432, 1]);
+  expect([other.globals, other.locals]).toEqual([alone.globals, alone.locals]);
+  await expect(pool.crop(refs, { epoch: 2, variant: 2 })).rejects.toThrow(/variant 2: the pool has 2/);
+});
+
 test("CropPool.crop() gives the same bits for any thread count, batch mates, cache and recycling", async () => {
-  const one = await withPool({}, (pool) => pool.crop(refs, 0));
+  const one = await withPool({}, (pool) => pool.crop(refs, { epoch: 0 }));
   const three = await withPool({ threads: 3, cacheBytes: 0 }, async (pool) => {
-    const [other, batch] = await Promise.all([pool.crop(refs.slice(2), 1), pool.crop(refs, 0)]);
+    const [other, batch] = await Promise.all([pool.crop(refs.slice(2), { epoch: 1 }), pool.crop(refs, { epoch: 0 })]);
     pool.recycle(other);
     return batch;
   });
   expect(three).toEqual(one);
   const again = await withPool({ threads: 2 }, async (pool) => {
-    pool.recycle(await pool.crop(refs, 5));
-    const alone = await pool.crop(refs.slice(4), 0);
+    pool.recycle(await pool.crop(refs, { epoch: 5 }));
+    const alone = await pool.crop(refs.slice(4), { epoch: 0 });
     expect(alone.globals.slice(0, 432)).toEqual(one.globals.slice(4 * 432, 5 * 432));
-    return await pool.crop(refs, 0);
+    return await pool.crop(refs, { epoch: 0 });
   });
   expect(again).toEqual(one);
-  const later = await withPool({}, (pool) => pool.crop(refs, 1));
+  const later = await withPool({}, (pool) => pool.crop(refs, { epoch: 1 }));
   expect(later.globals).not.toEqual(one.globals);
 });
 
@@ -120,8 +130,8 @@ test("CropPool.crop() replaces broken pictures, as often as needed, and reports 
     return failed === gone || failed.sampleId === 8 ? refs[1] : gone;
   };
   const [batch, plain] = await withPool({ threads: 2 }, async (pool) => [
-    await pool.crop([refs[0]!, broken, refs[2]!], 0, replace),
-    await pool.crop(refs.slice(0, 3), 0),
+    await pool.crop([refs[0]!, broken, refs[2]!], { epoch: 0 }, replace),
+    await pool.crop(refs.slice(0, 3), { epoch: 0 }),
   ]);
   expect(asked).toEqual([9, 8]);
   expect(batch.failed.map((f) => f.path)).toEqual([broken.path, gone.path]);
@@ -132,10 +142,10 @@ test("CropPool.crop() replaces broken pictures, as often as needed, and reports 
 
 test("CropPool.crop() without a replacement throws the picture's error, and the pool goes on", async () => {
   await withPool({}, async (pool) => {
-    await expect(pool.crop([broken], 0)).rejects.toThrow(FormatError);
-    await expect(pool.crop([broken], 0, (f) => f)).rejects.toThrow(/broken\.jpg/);
-    expect((await pool.crop([refs[0]!], 0)).failed).toEqual([]);
-    expect((await pool.crop([], 0)).globals.length).toBe(0);
+    await expect(pool.crop([broken], { epoch: 0 })).rejects.toThrow(FormatError);
+    await expect(pool.crop([broken], { epoch: 0 }, (f) => f)).rejects.toThrow(/broken\.jpg/);
+    expect((await pool.crop([refs[0]!], { epoch: 0 })).failed).toEqual([]);
+    expect((await pool.crop([], { epoch: 0 })).globals.length).toBe(0);
   });
 });
 
@@ -143,10 +153,10 @@ test("openCropPool() refuses bad sizes; a closed pool says so", async () => {
   expect(() => openCropPool({ ...OPTIONS, threads: 0 })).toThrow(ConfigError);
   expect(() => openCropPool({ ...OPTIONS, crops: { ...CROPS, localSizePx: 1.5 } })).toThrow(/localSizePx is 1.5/);
   const pool = openCropPool(OPTIONS);
-  const underWay = expect(pool.crop(refs, 0)).rejects.toThrow(/the pool is closed/);
+  const underWay = expect(pool.crop(refs, { epoch: 0 })).rejects.toThrow(/the pool is closed/);
   await pool[Symbol.asyncDispose]();
   await underWay;
-  await expect(pool.crop(refs, 0)).rejects.toThrow(/the pool is closed/);
+  await expect(pool.crop(refs, { epoch: 0 })).rejects.toThrow(/the pool is closed/);
 });
 
 test("EvalPool.load() keeps the order, equals evalCrop(), and lists broken pictures with zeros in their rows", async () => {

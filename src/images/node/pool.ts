@@ -19,6 +19,8 @@ export interface CropBatch {
   readonly locals: Float32Array;
   /** [2 * b, 3, S, S]: the globals' parts of the pictures for a Gram teacher, where the crops ask for them. */
   readonly gramCrops?: Float32Array;
+  /** Which of the pool's variants the sizes are of; its own crops where absent. */
+  readonly variant?: number;
   /** Which picture each row shows; a replaced one has its replacement's id. */
   readonly sampleIds: Int32Array;
   readonly failed: readonly FailedImage[];
@@ -28,12 +30,20 @@ export interface CropPoolOptions {
   readonly threads: number;
   readonly seed: number;
   readonly crops: CropsConfig;
+  /** Other sizes, of which each call may take one. */
+  readonly variants?: readonly CropsConfig[];
   readonly augment: AugmentConfig;
   readonly decode: DecodePolicy;
   readonly alpha: AlphaPolicy;
   /** Memory for small decoded pictures, of all workers together. Default 256 MB. */
   readonly cacheBytes?: number;
   readonly maxPixels?: number;
+}
+
+/** When crops are made: views depend on the epoch; `variant` is a place in the pool's variants. */
+export interface CropMoment {
+  readonly epoch: number;
+  readonly variant?: number | undefined;
 }
 
 export type ReplaceImage = (failed: ImageRef) => ImageRef | undefined;
@@ -43,7 +53,7 @@ export interface CropPool {
    * All crops of the pictures. A broken picture is replaced by what `replace` gives, as often as needed, and reported in `failed`;
    * without a replacement its FormatError is thrown. Calls may overlap; each gets a batch of its own.
    */
-  crop(refs: readonly ImageRef[], epoch: number, replace?: ReplaceImage): Promise<CropBatch>;
+  crop(refs: readonly ImageRef[], when: CropMoment, replace?: ReplaceImage): Promise<CropBatch>;
   /** Gives a batch's memory back for a later `crop`; the caller must not read it any more. Optional. */
   recycle(batch: CropBatch): void;
   [Symbol.asyncDispose](): Promise<void>;
@@ -62,32 +72,42 @@ function sharedFloats(length: number): Float32Array {
  * Throws ConfigError for sizes that are not whole numbers of at least 1.
  */
 export function openCropPool(options: CropPoolOptions): CropPool {
-  const { threads, seed, crops, augment, decode, alpha, cacheBytes = 256e6, maxPixels = DEFAULT_MAX_PIXELS } = options;
-  checkCrops(crops);
-  const workers = new WorkerPool(threads, { decode, alpha, cacheBytes, maxPixels, render: { kind: "crop", seed, crops, augment } });
-  const sizes = cropSizes(crops);
+  const { threads, seed, crops, variants = [], augment, decode, alpha, cacheBytes = 256e6, maxPixels = DEFAULT_MAX_PIXELS } = options;
+  for (const sizes of [crops, ...variants]) checkCrops(sizes);
+  const workers = new WorkerPool(threads, {
+    decode,
+    alpha,
+    cacheBytes,
+    maxPixels,
+    render: { kind: "crop", seed, crops: [crops, ...variants], augment },
+  });
   const free: Float32Array[] = [];
   const take = (length: number): Float32Array => {
     const at = free.findIndex((a) => a.length === length);
     return at < 0 ? sharedFloats(length) : (free.splice(at, 1)[0] ?? sharedFloats(length));
   };
   return {
-    async crop(refs, epoch, replace) {
+    async crop(refs, { epoch, variant }, replace) {
       const batch = refs.length;
+      const cropsIndex = variant === undefined ? 0 : variant + 1;
+      const own = [crops, ...variants][cropsIndex];
+      if (own === undefined)
+        throw new RangeError(`Cannot make crops of variant ${variant}: the pool has ${variants.length}; open it with more`);
+      const sizes = cropSizes(own);
       const globals = take(2 * batch * sizes.global);
-      const locals = take(crops.localCount * batch * sizes.local);
+      const locals = take(own.localCount * batch * sizes.local);
       const gramCrops = sizes.gram > 0 ? { gramCrops: take(2 * batch * sizes.gram) } : {};
       const third = gramCrops.gramCrops === undefined ? {} : { third: gramCrops.gramCrops };
       const sampleIds = Int32Array.from(refs, (r) => r.sampleId);
       const failed: FailedImage[] = [];
       let items: readonly Item[] = refs.map((ref, slot) => ({ ref, slot }));
       while (items.length > 0) {
-        const bad = await workers.run(items, { epoch, batch, first: globals, second: locals, ...third });
+        const bad = await workers.run(items, { epoch, cropsIndex, batch, first: globals, second: locals, ...third });
         failed.push(...bad.map(({ item, reason }) => ({ path: item.ref.path, reason })));
         items = bad.map((b) => replacement(b, replace, failed.length));
         for (const { ref, slot } of items) sampleIds[slot] = ref.sampleId;
       }
-      return { globals, locals, ...gramCrops, sampleIds, failed };
+      return { globals, locals, ...gramCrops, ...(variant === undefined ? {} : { variant }), sampleIds, failed };
     },
     recycle({ globals, locals, gramCrops }) {
       if (free.length < 16) free.push(globals, locals, ...(gramCrops === undefined ? [] : [gramCrops]));
