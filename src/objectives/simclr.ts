@@ -15,7 +15,9 @@ export function simclrLoss(views: Tensor, { temperature }: { readonly temperatur
   const { b, d } = dims(views, "2 b d");
   checkPositive("SimCLR's loss", "temperature", temperature);
   if (b < 2)
-    throw new ShapeError(`Cannot take SimCLR's loss of ${b} image: it has no other to differ from; make the (micro-)batch 2 or more`);
+    throw new ShapeError(
+      `Cannot take SimCLR's loss of a batch of ${b}: an image needs others to differ from; make the (micro-)batch 2 or more`,
+    );
   const z = l2Normalize(reshape(views, [2 * b, d]));
   const logits = add(
     dot(z, z, { transB: true, alpha: 1 / temperature }),
