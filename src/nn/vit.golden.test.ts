@@ -104,7 +104,7 @@ function outputs(
   const { registers } = features;
   if (registers !== undefined) found.set("x_norm_regtokens", registers).set("x_storage_tokens", registers);
   const parts = [reshape(features.cls, [b, 1, d]), ...(registers === undefined ? [] : [registers]), features.patches] as const;
-  const all = concat(parts as readonly [Tensor, ...Tensor[]], 1); // there is the class token
+  const all = concat(parts, 1);
   found.set("x_norm_patchtokens", features.patches).set("last_hidden_state", all).set("forward_features", all);
   found.set("alone", applyViT(params, x, { config, ...masked, output: "cls" }));
   return found.set("x_norm_clstoken", features.cls).set("pooler_output", features.cls);
