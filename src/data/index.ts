@@ -7,3 +7,4 @@ export { listData } from "./list.ts";
 export { epochOrder, imageRef, Loader, type LoaderOptions, nameFailure } from "./loader.ts";
 export { type DenseList, holdOutDense, listDense, type ListDenseOptions, loadDenseMask } from "./dense.ts";
 export { DATA_SHEET, type DataSheet, readDataSheet } from "./dense-sheet.ts";
+export { type DenseParts, listDenseSides } from "./dense-sides.ts";
