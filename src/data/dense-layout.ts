@@ -76,6 +76,13 @@ async function ofNames(path: string): Promise<DenseFolders | undefined> {
   return undefined;
 }
 
+async function whatIsWrong(path: string): Promise<string> {
+  if (!(await isFolder(path))) return "it is no folder; give a folder of images with masks";
+  for (const split of ["train", "val", "test"])
+    if (await isFolder(join(path, `${split}annot`))) return `it holds several splits; give one, such as ${join(path, split)}`;
+  return `there is no folder of masks; put them into ${basename(path)}annot beside it, masks beside a folder called images, or name them in ${DATA_SHEET}`;
+}
+
 /**
  * The folders of a labelled dense set: by `tricera-data.yaml` in it or above it; `X` with `Xannot` beside it (CamVid, 11 is void); `images` with
  * `masks`, `annotations` or `labels` beside it, in the set or above it. Throws FormatError when there are no masks to be found.
@@ -86,11 +93,7 @@ export async function denseFolders(spec: string): Promise<DenseFolders> {
   const above = own === undefined ? await readDataSheet(dirname(path)) : undefined;
   const named = own !== undefined ? ofSheet(path, own) : above !== undefined ? ofSplit(path, above) : undefined;
   const found = named ?? (await ofNames(path));
-  const places = `${basename(path)}annot beside it, masks beside a folder called images, or name them in ${DATA_SHEET}`;
-  if (found === undefined) {
-    const state = (await isFolder(path)) ? "there is no folder of masks" : "it is no folder";
-    throw new FormatError(`Cannot find the masks of "${spec}": ${state}; put them into ${places}`, { file: path });
-  }
+  if (found === undefined) throw new FormatError(`Cannot find the masks of "${spec}": ${await whatIsWrong(path)}`, { file: path });
   for (const folder of [found.images, found.masks])
     if (!(await isFolder(folder)))
       throw new FormatError(`Cannot use "${spec}": "${folder}" is no folder; check ${DATA_SHEET}`, { file: folder });

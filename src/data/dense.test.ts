@@ -120,7 +120,8 @@ test("listDense() refuses missing masks, names that do not agree, other sizes, t
   await expect(listDense(at("plain"))).rejects.toThrow(
     /Cannot find the masks of .*: there is no folder of masks; put them into plainannot/,
   );
-  await expect(listDense(at("nothing"))).rejects.toThrow(/it is no folder/);
+  await expect(listDense(at("nothing"))).rejects.toThrow(/it is no folder; give a folder/);
+  await expect(listDense(at("names"))).rejects.toThrow(/it holds several splits; give one, such as .*names.train/);
 });
 
 test("loadDenseMask() refuses an id that is no class", async () => {
