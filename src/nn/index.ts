@@ -1,11 +1,16 @@
 /** @file Models: layers, DINO's ViT, heads, presets. A model is a list of parameters and a pure function. */
 export {
   type BackboneConfig,
+  backboneDepth,
   backboneFeatures,
   type BackboneFeatures,
   type BackboneOptions,
   backboneSpecs,
   backboneState,
+  backboneWidth,
+  gridSideOf,
+  isViT,
+  patchSizeOf,
 } from "./backbone.ts";
 export {
   applyDinoHead,
@@ -16,6 +21,29 @@ export {
   dinoHeadState,
   type HeadOptions,
 } from "./dino-head.ts";
+export { batchNorm, batchNormSpecs, type BatchNormState, batchNormState } from "./batch-norm.ts";
+export {
+  CONVNEXT_STRIDE_PX,
+  type ConvNeXtConfig,
+  convnextDropRates,
+  type ConvNeXtFeatures,
+  convnextFeatures,
+  type ConvNeXtOptions,
+  convnextSpecs,
+  type Stages,
+} from "./convnext.ts";
+export { CONVNEXT_PRESETS, convnextPreset } from "./convnext-presets.ts";
+export {
+  RESNET_STRIDE_PX,
+  type ResNetConfig,
+  type ResNetFeatures,
+  resnetFeatures,
+  type ResNetOptions,
+  resnetSpecs,
+  resnetState,
+  resnetWidth,
+} from "./resnet.ts";
+export { RESNET_PRESETS, resnetPreset } from "./resnet-presets.ts";
 export { type Drop, dropSubset, type Subset } from "./block.ts";
 export { inflatePatchEmbed } from "./embed.ts";
 export { swigluHidden } from "./ffn.ts";

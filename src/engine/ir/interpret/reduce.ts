@@ -6,11 +6,13 @@ import { type Cell, type EvalTable, fill, input, read } from "./rule.ts";
 function dot(a: Cell, b: Cell, { transA, transB, alpha }: { transA: boolean; transB: boolean; alpha: number }): Cell {
   const [m, k] = transA ? [a.shape.at(-1) ?? 1, a.shape.at(-2) ?? 1] : [a.shape.at(-2) ?? 1, a.shape.at(-1) ?? 1];
   const n = (transB ? b.shape.at(-2) : b.shape.at(-1)) ?? 1;
-  return fill([...a.shape.slice(0, -2), m, n], (at) => {
-    const [batch, i, j] = [at.slice(0, -2), at.at(-2) ?? 0, at.at(-1) ?? 0];
+  return fill([...a.shape.slice(0, -2), m, n], (at, flat) => {
+    const [i, j] = [at.at(-2) ?? 0, at.at(-1) ?? 0];
+    const batch = Math.floor(flat / (m * n));
+    const [a0, b0] = [batch * m * k, batch * k * n];
     let sum = 0;
     for (let c = 0; c < k; c++)
-      sum += read(a, [...batch, ...(transA ? [c, i] : [i, c])]) * read(b, [...batch, ...(transB ? [j, c] : [c, j])]);
+      sum += (a.data[a0 + (transA ? c * m + i : i * k + c)] ?? NaN) * (b.data[b0 + (transB ? j * k + c : c * n + j)] ?? NaN);
     return alpha * sum;
   });
 }

@@ -1,5 +1,5 @@
 /** @file What an interpreter rule is: straight loops in float64, slow and obvious, the truth of the tests. */
-import { type Shape, sizeOf, stridesOf } from "../../../core/index.ts";
+import { type Shape, sizeOf } from "../../../core/index.ts";
 import type { Node, OpName } from "../types.ts";
 
 /** A value at interpretation: every dtype is held in float64 (bool as 0 and 1). */
@@ -32,10 +32,12 @@ export function fill(shape: Shape, fn: (at: number[], flat: number) => number): 
 
 /** The value at coordinates, where missing leading axes and axes of 1 are broadcast. */
 export function read(x: Cell, at: readonly number[]): number {
-  const strides = stridesOf(x.shape);
   const lead = at.length - x.shape.length;
   let flat = 0;
-  for (let i = 0; i < x.shape.length; i++) if ((x.shape[i] ?? 1) !== 1) flat += (at[lead + i] ?? 0) * (strides[i] ?? 0);
+  for (let i = 0; i < x.shape.length; i++) {
+    const n = x.shape[i] ?? 1;
+    flat = flat * n + (n === 1 ? 0 : (at[lead + i] ?? 0));
+  }
   return x.data[flat] ?? NaN;
 }
 
