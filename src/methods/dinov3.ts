@@ -7,7 +7,7 @@
  */
 import type { Graph } from "../engine/ir/index.ts";
 import { Builder, mul } from "../engine/trace/index.ts";
-import { backboneFeatures, backboneSpecs, type ParamSpec, prefixed, scoped, traceParams } from "../nn/index.ts";
+import { backboneFeatures, backboneSpecs, backboneWidth, gridSideOf, type ParamSpec, prefixed, scoped, traceParams } from "../nn/index.ts";
 import { gramLoss, type GramLossOptions, resizeFeatures } from "../objectives/index.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
 import { type Dinov2Config, dinov2Objectives } from "./dinov2.ts";
@@ -62,7 +62,7 @@ function gramTeacher(config: Dinov3Config, { sizePx }: GramConfig): Graph {
     backboneFeatures(scoped(params, "backbone."), images, { config: backbone, patches: true }),
   );
   if (patches === undefined) throw new RangeError("Cannot anchor Gram matrices: the backbone gave no patch tokens; use a ViT");
-  const [from, to] = [sizePx / backbone.patchSizePx, globalSizePx / backbone.patchSizePx];
+  const [from, to] = [gridSideOf(backbone, sizePx), gridSideOf(backbone, globalSizePx)];
   const resized = builder.inRegion("gram/resize", () =>
     resizeFeatures(patches, { from: { rows: from, columns: from }, to: { rows: to, columns: to } }),
   );
@@ -73,7 +73,7 @@ function gramTeacher(config: Dinov3Config, { sizePx }: GramConfig): Graph {
 /** Mean squared difference of patch similarities. DINOv3 §4.2, eq. 2. */
 function gramObjective(config: Dinov3Config, gram: GramConfig): Objective {
   const { batchSize, microBatchSize: micro, backbone } = config;
-  const shape = [TEACHER_CROPS * micro, patchesOf(config), backbone.width];
+  const shape = [TEACHER_CROPS * micro, patchesOf(config), backboneWidth(backbone)];
   const { tokens: used, sizePx: _, useEma, ...options } = gram;
   return {
     ...NOTHING,

@@ -10,7 +10,7 @@ import type { Dinov2Config } from "./dinov2.ts";
 import { dinov2Objectives } from "./dinov2.ts";
 import type { FixedNetwork, Method } from "./method.ts";
 import { drawRandom } from "./random-inputs.ts";
-import { cutsOf, headState, learnerOf, traceStudent, traceTargets, traceTeacher } from "./self-distillation.ts";
+import { cutsOf, networkState, learnerOf, traceStudent, traceTargets, traceTeacher } from "./self-distillation.ts";
 
 /** A student's own part; crops, masks, batch and prototypes are the teacher's. */
 export type StudentConfig = Pick<Dinov2Config, "backbone" | "head" | "ibotHead" | "dropPath"> & { readonly name: string };
@@ -42,8 +42,8 @@ export function distill({ teacher, students }: DistillConfig): Method {
     fixed: [fixed],
     state: [
       ...ofTeacher.flatMap(({ state }) => state),
-      ...prefixed(headState(ofTeacher), "teacher."),
-      ...pupils.flatMap(({ name, objectives }) => prefixed(headState(objectives), `${name}.`)),
+      ...prefixed(networkState(teacher, ofTeacher), "teacher."),
+      ...pupils.flatMap(({ name, config, objectives }) => prefixed(networkState(config, objectives), `${name}.`)),
     ],
     parts: [
       { name: "teacher", per: "micro", trace: () => traceTeacher(teacher, ofTeacher, fixed) },

@@ -1,6 +1,7 @@
 /** @file Masked patches of the student's global crops: drawn for the whole batch, then listed for each micro-batch (contracts 7, 8). */
 import type { TypedArray } from "../core/index.ts";
 import { collateMasks, drawMasks, maskUpperBound, type MaskRatios, sliceMasks } from "../images/index.ts";
+import { gridSideOf } from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
 import { type Cut, crops, type DrawOptions, ROWS, SAME } from "./method.ts";
@@ -16,7 +17,7 @@ export type MaskedConfig = StepConfig & { readonly mask: MaskConfig };
 
 /** Patches along a side of a global crop. */
 function side({ crops: { globalSizePx }, backbone }: StepConfig): number {
-  return globalSizePx / backbone.patchSizePx;
+  return gridSideOf(backbone, globalSizePx);
 }
 
 /** Patch tokens of a global crop. */

@@ -4,7 +4,7 @@
  */
 import type { TypedArray } from "../core/index.ts";
 import type { Builder } from "../engine/trace/index.ts";
-import { type Drop, drawRope, headDim, ropeIsAugmented, ropeTables } from "../nn/index.ts";
+import { backboneDepth, type Drop, drawRope, gridSideOf, headDim, isViT, ropeIsAugmented, ropeTables } from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { type CropGroup, cropGroups } from "./crop-groups.ts";
 import { type Cut, crops, type DrawOptions, ROWS, SAME } from "./method.ts";
@@ -44,7 +44,7 @@ export function drawRandom(config: StepConfig, options: DrawOptions): (readonly 
 }
 
 function all(config: StepConfig): RandomInput[] {
-  const blocks = Array.from({ length: config.backbone.depth }, (_, block) => block);
+  const blocks = Array.from({ length: backboneDepth(config.backbone) }, (_, block) => block);
   return cropGroups(config).flatMap((group) =>
     blocks.flatMap((block) => {
       const drops = (["attn", "mlp"] as const).map((branch) => dropInput(config, { group, block, branch }));
@@ -60,7 +60,7 @@ interface Place {
 
 /** Rate of stochastic depth: the same in every block, or rising linearly to the last. */
 function rateOf({ dropPath, dropPathUniform = false, backbone }: StepConfig, block: number): number {
-  return dropPathUniform ? dropPath : (dropPath * block) / Math.max(1, backbone.depth - 1);
+  return dropPathUniform ? dropPath : (dropPath * block) / Math.max(1, backboneDepth(backbone) - 1);
 }
 
 function dropInput(config: StepConfig, place: Place & { readonly branch: "attn" | "mlp" }): RandomInput | undefined {
@@ -108,15 +108,15 @@ function drawSubsets(
 }
 
 function isAugmented({ backbone }: StepConfig): boolean {
-  return backbone.positions === "rope" && ropeIsAugmented(backbone.rope ?? {});
+  return isViT(backbone) && backbone.positions === "rope" && ropeIsAugmented(backbone.rope ?? {});
 }
 
 /** Tables of sines and cosines of one block, augmented anew each step. DINOv3 spec §3.2. */
 function ropeInputs(config: StepConfig, { group, block }: Place): RandomInput[] {
-  if (!isAugmented(config)) return [];
   const { backbone, drawPrefix = "" } = config;
+  if (!isAugmented(config) || !isViT(backbone)) return [];
   const rope = backbone.rope ?? {};
-  const side = group.sizePx / backbone.patchSizePx;
+  const side = gridSideOf(backbone, group.sizePx);
   const size = headDim(backbone);
   return (["sin", "cos"] as const).map((which) => ({
     name: `${drawPrefix}rope.${group.name}.${block}.${which}`,

@@ -11,7 +11,16 @@
 import { gradients } from "../engine/grad/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
 import { add, Builder, mul, type Tensor } from "../engine/trace/index.ts";
-import { backboneFeatures, backboneSpecs, type ParamSpec, prefixed, scoped, traceParams } from "../nn/index.ts";
+import {
+  backboneDepth,
+  backboneFeatures,
+  backboneSpecs,
+  backboneState,
+  type ParamSpec,
+  prefixed,
+  scoped,
+  traceParams,
+} from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { type CropGroup, cropGroups, globalsOf, TEACHER_CROPS } from "./crop-groups.ts";
 import { type Cut, crops, type Learner, type Method } from "./method.ts";
@@ -30,7 +39,7 @@ export function selfDistillation(name: string, config: StepConfig, objectives: r
     fixed: [],
     state: [
       ...objectives.flatMap(({ state }) => state),
-      ...["student.", "teacher."].flatMap((who) => prefixed(headState(objectives), who)),
+      ...["student.", "teacher."].flatMap((who) => prefixed(networkState(config, objectives), who)),
     ],
     parts: [
       { name: "teacher", per: "micro", trace: () => traceTeacher(config, objectives, { name: "teacher", specs: learner.specs }) },
@@ -66,13 +75,14 @@ export function learnerOf(
   return {
     ...names,
     specs: [...prefixed(backboneSpecs(backbone), "backbone."), ...objectives.flatMap(({ specs }) => specs)],
-    depth: backbone.depth,
+    depth: backboneDepth(backbone),
     isFrozen: (name) => head.normLastLayer && name.endsWith("last_layer.weight_g"),
   };
 }
 
-export function headState(objectives: readonly Objective[]): ParamSpec[] {
-  return objectives.flatMap((o) => o.headState);
+/** Running statistics of batch norm in a network: backbone and heads. */
+export function networkState({ backbone }: Pick<StepConfig, "backbone">, objectives: readonly Objective[]): ParamSpec[] {
+  return [...prefixed(backboneState(backbone), "backbone."), ...objectives.flatMap((o) => o.headState)];
 }
 
 /** The teacher on one micro-batch of global crops; its class tokens are given out for monitors. */
@@ -87,7 +97,7 @@ export function traceTeacher(
     builder,
     b,
     params: traceParams(builder, specs, { prefix: `${name}.` }),
-    state: new StateThread(builder, headState(objectives), { prefix: `${name}.` }),
+    state: new StateThread(builder, networkState(config, objectives), { prefix: `${name}.` }),
   };
   const globals = forward(config, globalsOf(config), { network, region: "teacher", wantsPatches: wantsPatches(objectives), view: {} });
   builder.output("features", globals.cls);
@@ -115,7 +125,7 @@ export function traceStudent(
     builder,
     b: config.microBatchSize,
     params: traceParams(builder, learner.specs, { prefix: `${learner.name}.` }),
-    state: new StateThread(builder, headState(objectives), { prefix: `${learner.name}.` }),
+    state: new StateThread(builder, networkState(config, objectives), { prefix: `${learner.name}.` }),
   };
   const trained = learner.specs.filter((s) => !learner.isFrozen(s.name));
   const wrt = trained.map((s) => network.params(s.name));
@@ -181,9 +191,11 @@ function forward(
   group: CropGroup,
   { network, region, wantsPatches: patches, view }: ForwardOptions,
 ): Group {
-  const { builder, params, b } = network;
+  const { builder, params, b, state } = network;
   const images = builder.input(group.name, [group.count * b, config.channels ?? 3, group.sizePx, group.sizePx]);
-  const features = builder.inRegion(region, () => backboneFeatures(scoped(params, "backbone."), images, { config, patches, ...view }));
+  const features = builder.inRegion(region, () =>
+    backboneFeatures(scoped(params, "backbone."), images, { config, patches, ...state.options("backbone."), ...view }),
+  );
   return { ...group, ...features };
 }
 

@@ -3,7 +3,7 @@
  * the student's moving average is kept all the same, so that runs compare.
  */
 import { gelu, reshape } from "../engine/trace/index.ts";
-import { linear, linearSpecs, scoped } from "../nn/index.ts";
+import { backboneWidth, linear, linearSpecs, scoped } from "../nn/index.ts";
 import { simclrLoss } from "../objectives/index.ts";
 import type { StepConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
@@ -29,7 +29,7 @@ function simclrObjective({ backbone, head, objective, batchSize }: SimclrConfig)
     ...NOTHING,
     name: "simclr",
     specs: [
-      ...linearSpecs(`${HEAD}mlp.0`, { in: backbone.width, out: head.hidden }),
+      ...linearSpecs(`${HEAD}mlp.0`, { in: backboneWidth(backbone), out: head.hidden }),
       ...linearSpecs(`${HEAD}mlp.2`, { in: head.hidden, out: head.bottleneck }),
     ],
     student(groups, { builder, params, b }) {
