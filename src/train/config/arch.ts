@@ -1,15 +1,13 @@
-/** @file The ViT sizes a configuration can name: DINO's published ones and three small ones for small data. */
+/** @file The networks a configuration can name: the published ones, and ViTs by size and patch. */
 import { ConfigError, nameHint } from "../../core/index.ts";
 import { VIT_SIZES } from "../../nn/index.ts";
+import { type Arch, ARCH_ALIASES, type ArchSize, PUBLISHED_ARCHS } from "./arch-table.ts";
 
-export interface ArchSize {
-  readonly depth: number;
-  readonly width: number;
-  readonly heads: number;
-}
+export type { Arch, ArchSize } from "./arch-table.ts";
 
 export type ArchSizeName = "pico" | "nano" | "micro" | "tiny" | "small" | "base";
 
+/** DINO's published sizes and three small ones for small data. */
 const SIZES: { readonly [K in ArchSizeName]: ArchSize } = {
   pico: { depth: 3, width: 64, heads: 2 },
   nano: { depth: 4, width: 96, heads: 3 },
@@ -17,15 +15,11 @@ const SIZES: { readonly [K in ArchSizeName]: ArchSize } = {
   ...VIT_SIZES,
 };
 
-const SHORT = { t: "tiny", s: "small", b: "base" } as const;
-/** DINO's published ViTs. */
-export const PUBLISHED: readonly string[] = ["dino_vits16", "dino_vits8", "dino_vitb16", "dino_vitb8"];
 const EXAMPLES = [
   "vit",
-  ...PUBLISHED,
-  "dino_vitt16",
-  "dino_vitt8",
-  ...Object.keys(SIZES).flatMap((size) => [4, 8, 16].map((patch) => `vit_${size}_patch${patch}`)),
+  ...PUBLISHED_ARCHS.keys(),
+  ...ARCH_ALIASES.keys(),
+  ...Object.keys(SIZES).flatMap((size) => [4, 8, 14, 16].map((patch) => `vit_${size}_patch${patch}`)),
 ];
 
 /** The three numbers of a named size. */
@@ -37,20 +31,21 @@ function isSize(name: string): name is ArchSizeName {
   return Object.hasOwn(SIZES, name);
 }
 
-/** What a preset name says: its size and patch (`vit_small_patch16`, `dino_vits16`), or undefined for `vit` (free sizes). Throws ConfigError. */
-export function parseArch(arch: string): { readonly size: ArchSizeName; readonly patchSizePx: number } | undefined {
-  if (arch === "vit") return undefined;
-  const long = /^vit_([a-z]+)_patch(\d{1,3})(?:_224)?$/.exec(arch);
-  const short = /^dino_vit([tsb])(\d{1,3})$/.exec(arch);
-  const letter = short?.[1];
-  const size = letter === "t" || letter === "s" || letter === "b" ? SHORT[letter] : (long?.[1] ?? "");
-  const patchSizePx = Number(long?.[2] ?? short?.[2] ?? 0);
-  if (!isSize(size) || patchSizePx < 1)
-    throw new ConfigError(
-      `Cannot use model.arch "${arch}": there is no such preset; ${nameHint(arch, EXAMPLES)} ("vit" takes free sizes)`,
-      {
-        keyPath: "model.arch",
-      },
-    );
-  return { size, patchSizePx };
+/** A ViT by size and patch: `vit_small_patch16`, with DINO's short names for any patch (`dino_vits12`). */
+function bareVit(name: string): Arch | undefined {
+  const [, long = "", patch = 0] = /^vit_([a-z]+)_patch(\d{1,3})(?:_224)?$/.exec(name) ?? [];
+  if (isSize(long) && Number(patch) >= 1) return { name, line: undefined, size: SIZES[long], patchSizePx: Number(patch), own: {} };
+  const [, letter = "", side = 0] = /^dino_vit([tsb])(\d{1,3})$/.exec(name) ?? [];
+  const size = { t: SIZES.tiny, s: SIZES.small, b: SIZES.base }[letter];
+  return size === undefined || Number(side) < 1 ? undefined : { name, line: "dino", size, patchSizePx: Number(side), own: {} };
+}
+
+/** The network that a preset's name stands for, or undefined for `vit` (free sizes). Throws ConfigError. */
+export function parseArch(name: string): Arch | undefined {
+  if (name === "vit") return undefined;
+  const found = PUBLISHED_ARCHS.get(ARCH_ALIASES.get(name) ?? name) ?? bareVit(name);
+  if (found !== undefined) return found;
+  throw new ConfigError(`Cannot use model.arch "${name}": there is no such preset; ${nameHint(name, EXAMPLES)} ("vit" takes free sizes)`, {
+    keyPath: "model.arch",
+  });
 }

@@ -1,25 +1,37 @@
 /** @file The configuration of training: types, sources, rules, checks. */
 export type {
+  AugmentSectionConfig,
   CheckpointConfig,
+  CropSizes,
+  CropsSectionConfig,
   DataConfig,
+  DenseConfig,
+  GramSectionConfig,
   HeadConfig,
+  InitConfig,
   KnnConfig,
   LogConfig,
+  MaskSectionConfig,
+  MethodName,
   ModelConfig,
   ObjectiveConfig,
   OptimConfig,
   ResolvedConfig,
   RunFacts,
   ScheduleConfig,
+  StageName,
   TrainConfig,
   TrainSectionConfig,
   UserConfig,
 } from "./types.ts";
 export { CONFIG_KEYS, parseTrainConfig, parseUserConfig } from "./schema.ts";
 export { loadConfigFile, mergeConfigs, parseSet, setKey } from "./sources.ts";
-export { flatten, formatConfig, planSteps, resolveConfig } from "./resolve.ts";
-export type { StepPlan } from "./resolve.ts";
-export { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimateMemory, headParameters } from "./memory.ts";
+export { flatten, formatConfig } from "./format.ts";
+export { planSteps, resolveConfig } from "./resolve.ts";
+export type { FreshConfig, StepPlan } from "./resolve.ts";
+export { backboneParameters, headParameters } from "./count-parameters.ts";
+export { assertFitsMemory } from "./fit-memory.ts";
+export { estimateCheckpointBytes, estimateMemory, sizesOf } from "./memory.ts";
 export type { MemoryEstimate } from "./memory.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./resume.ts";
 export type { ResumeDiff } from "./resume.ts";

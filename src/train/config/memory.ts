@@ -1,22 +1,28 @@
 /** @file What a run will take of memory and disk, estimated from its configuration before anything is allocated. */
-import { ConfigError } from "../../core/index.ts";
-import type { TrainConfig } from "./types.ts";
+import { backboneParameters, headParameters, hiddenWidth, ibotHead, stagesOf } from "./count-parameters.ts";
+import { mostMasked } from "./mask-counts.ts";
+import type { CropSizes, ModelConfig, TrainConfig } from "./types.ts";
 
 const MB = 2 ** 20;
-const GB = 2 ** 30;
 
 /** Student, teacher, two moments, two halves of the running gradient. */
 const PARAMETER_COPIES = 6;
-/** Float32 values a block keeps for its backward pass, in units of tokens x width (mlpRatio 4: LN, q k v, attention, projection, LN, fc1, GELU, fc2). */
-const KEPT_PER_BLOCK = 19;
+/** Float32 values a block keeps for its backward pass beside its hidden layers, in units of tokens x width (LN, q k v, attention, projection, LN). */
+const KEPT_PER_BLOCK = 11;
+/** Values a ConvNeXt's block keeps, in channels a pixel: input, depthwise, norm, twice the four-fold hidden layer, output; a ResNet's: three convolutions with their norms. */
+const KEPT_PER_PIXEL = { convnext: 12, resnet: 8 } as const;
+/** Gram matrices alive together: student, teacher, difference, gradient. */
+const GRAM_COPIES = 4;
 /** Node, ONNX Runtime and sharp before the first batch. */
 const BASE_BYTES = 300 * MB;
 /** Crops made ahead of the step, in batches. */
 const BATCHES_AHEAD = 3;
 
-type Sized = Pick<TrainConfig, "model" | "crops" | "head"> & {
+/** What the estimate goes by. */
+export type Sized = Pick<TrainConfig, "model" | "crops" | "head" | "mask"> & {
+  readonly objective: Pick<TrainConfig["objective"], "ibotWeight" | "gramWeight">;
+  readonly gram: Pick<TrainConfig["gram"], "sizePx" | "useEma" | "level">;
   readonly train: Pick<TrainConfig["train"], "batchSize" | "accumulate" | "checkpointing">;
-} & {
   readonly data: Pick<TrainConfig["data"], "cacheMb">;
 };
 
@@ -25,100 +31,111 @@ export interface MemoryEstimate {
   readonly activationBytes: number;
   readonly headBytes: number;
   readonly cropBytes: number;
+  /** Gram matrices, and the Gram teacher's pass. */
+  readonly gramBytes: number;
   readonly totalBytes: number;
 }
 
-/** Parameters of the backbone: DINO's ViT-S/16 has 21,665,664. */
-export function backboneParameters(model: TrainConfig["model"]): number {
-  const { width: d, depth, mlpRatio, patchSizePx: p } = model;
-  const tokens = Math.floor(model.imageSizePx / p) ** 2 + 1;
-  const hidden = Math.round(d * mlpRatio);
-  const block = 4 * d * d + 4 * d + 2 * d * hidden + hidden + d + 4 * d;
-  return 3 * p * p * d + d + tokens * d + d + depth * block + 2 * d;
+/** The size triples of a run's steps: its mixture, or its single sizes. */
+export function sizesOf({ crops, gram }: Pick<Sized, "crops" | "gram">): readonly CropSizes[] {
+  const { globalSizePx, localSizePx, sizes } = crops;
+  return sizes.length > 0 ? sizes : [{ globalSizePx, localSizePx, gramSizePx: gram.sizePx, ratio: 1 }];
 }
 
-/** Parameters of the projection head, the last layer's gains included: DINO's for ViT-S has 22,352,128. */
-export function headParameters(head: TrainConfig["head"], width: number): number {
-  const { hidden: h, bottleneck: b, prototypes: k, layers } = head;
-  const mlp = layers === 1 ? width * b + b : width * h + h + (layers - 2) * (h * h + h) + h * b + b;
-  const norms = head.batchNorm && layers > 1 ? (layers - 1) * 2 * h : 0;
-  return mlp + norms + b * k + k;
+function tokensOf({ patchSizePx, registers }: Sized["model"], sizePx: number): number {
+  return Math.floor(sizePx / patchSizePx) ** 2 + 1 + registers;
+}
+
+/** Values of all maps of a ConvNeXt or ResNet for one crop; the first stage is at a quarter of the size. */
+function mapValues(model: ModelConfig, sizePx: number): number {
+  const { depths, widths } = stagesOf(model);
+  return widths.reduce((sum, c, i) => sum + (depths[i] ?? 0) * c * Math.ceil(sizePx / (4 * 2 ** i)) ** 2, 0);
+}
+
+function blockValues(model: ModelConfig): number {
+  const hidden = (model.ffn === "mlp" ? 2 : 4) * (hiddenWidth(model) / model.width);
+  return KEPT_PER_BLOCK + hidden + (model.layerScale > 0 ? 2 : 0);
 }
 
 /** Bytes kept between forward and backward for `crops` crops of one size; resolution groups run one after the other. */
-function groupBytes(config: Sized, sizePx: number, crops: number): number {
-  const { model, train } = config;
-  const tokens = Math.floor(sizePx / model.patchSizePx) ** 2 + 1;
+function groupBytes({ model, train }: Sized, sizePx: number, crops: number): number {
+  if (model.family !== "vit") {
+    const maps = 4 * crops * mapValues(model, sizePx);
+    return train.checkpointing ? maps * 2 : maps * KEPT_PER_PIXEL[model.family];
+  }
+  const tokens = tokensOf(model, sizePx);
   const perBlock = 4 * crops * tokens * model.width;
   const attention = 8 * crops * model.heads * Math.min(tokens, 512) ** 2;
-  return (train.checkpointing ? perBlock * (model.depth + KEPT_PER_BLOCK) : perBlock * KEPT_PER_BLOCK * model.depth) + attention;
+  const kept = blockValues(model);
+  return (train.checkpointing ? perBlock * (model.depth + kept) : perBlock * kept * model.depth) + attention;
 }
 
-/** The memory a run takes at its highest. The activations' factor is calibrated on ViT-S/16, batch 8: 1.1 GB for the global group (contracts 3). */
+/** Student's rows with what their backward pass wants; with iBOT the masked patches of the micro-batch, and the teacher's of the whole batch. */
+function headBytes(config: Sized, globalSizePx: number): number {
+  const { crops, head, train, mask, model, objective } = config;
+  const rowBytes = ({ prototypes, hidden, bottleneck, layers }: Sized["head"]): number =>
+    4 * (3 * prototypes + 4 * hidden * Math.max(0, layers - 1) + 2 * bottleneck);
+  const dino = (2 + crops.localCount) * train.batchSize * rowBytes(head);
+  if (objective.ibotWeight === 0) return dino;
+  const patches = Math.floor(globalSizePx / model.patchSizePx) ** 2;
+  const masked = mostMasked(mask, { images: train.batchSize, patches });
+  const own = ibotHead(head);
+  return dino + masked * rowBytes(own) + 8 * masked * train.accumulate * own.prototypes;
+}
+
+function gramBytes(config: Sized, { globalSizePx, gramSizePx }: CropSizes): number {
+  const { model, gram, train, objective } = config;
+  if (objective.gramWeight === 0) return 0;
+  const crops = 2 * train.batchSize;
+  const patches = Math.floor(globalSizePx / model.patchSizePx) ** 2;
+  const matrices = gram.level === "image" ? crops * patches ** 2 : (crops * patches) ** 2;
+  if (gram.useEma) return 4 * GRAM_COPIES * matrices;
+  const seen = gramSizePx === 0 ? globalSizePx : gramSizePx;
+  // a pass without gradients keeps one block's values
+  const pass =
+    model.family === "vit" ? 4 * crops * tokensOf(model, seen) * model.width * blockValues(model) : 4 * crops * mapValues(model, seen);
+  return 4 * GRAM_COPIES * matrices + pass;
+}
+
+function cropBytes({ crops, train, data, objective, gram, model }: Sized, sizes: CropSizes): number {
+  const anchored = objective.gramWeight > 0 && !gram.useEma;
+  const gramPixels = anchored ? 2 * (sizes.gramSizePx === 0 ? sizes.globalSizePx : sizes.gramSizePx) ** 2 : 0;
+  const pixels = 2 * sizes.globalSizePx ** 2 + crops.localCount * sizes.localSizePx ** 2 + gramPixels;
+  return 4 * model.channels * pixels * train.batchSize * Math.max(BATCHES_AHEAD, train.accumulate) + data.cacheMb * MB;
+}
+
+function parameters({ model, head, objective, gram }: Sized): number {
+  const backbone = backboneParameters(model);
+  const ibot = objective.ibotWeight > 0 && head.ibotSeparate ? headParameters(ibotHead(head), model.width) : 0;
+  const gramTeacher = objective.gramWeight > 0 && !gram.useEma ? backbone : 0;
+  return PARAMETER_COPIES * (backbone + headParameters(head, model.width) + ibot) + gramTeacher;
+}
+
+/** The memory a run takes at its highest, over its sizes. The activations' factor is calibrated on ViT-S/16, batch 8: 1.1 GB for the global group (contracts 3). */
 export function estimateMemory(config: Sized): MemoryEstimate {
-  const { crops, train, model, head } = config;
-  const b = train.batchSize;
-  const parameterBytes = 4 * PARAMETER_COPIES * (backboneParameters(model) + headParameters(head, model.width));
-  const activationBytes = Math.max(
-    groupBytes(config, crops.globalSizePx, 2 * b),
-    groupBytes(config, crops.localSizePx, crops.localCount * b),
-  );
-  const rows = (2 + crops.localCount) * b;
-  const headBytes = 4 * rows * (3 * head.prototypes + 4 * head.hidden * Math.max(0, head.layers - 1) + 2 * head.bottleneck);
-  const pixels = 2 * crops.globalSizePx ** 2 + crops.localCount * crops.localSizePx ** 2;
-  const cropBytes = 12 * pixels * b * Math.max(BATCHES_AHEAD, train.accumulate) + config.data.cacheMb * MB;
-  return {
-    parameterBytes,
-    activationBytes,
-    headBytes,
-    cropBytes,
-    totalBytes: BASE_BYTES + parameterBytes + activationBytes + headBytes + cropBytes,
-  };
+  const parameterBytes = 4 * parameters(config);
+  const b = config.train.batchSize;
+  const each = sizesOf(config).map((sizes) => {
+    const activationBytes = Math.max(
+      groupBytes(config, sizes.globalSizePx, 2 * b),
+      groupBytes(config, sizes.localSizePx, config.crops.localCount * b),
+    );
+    const parts = {
+      parameterBytes,
+      activationBytes,
+      headBytes: headBytes(config, sizes.globalSizePx),
+      cropBytes: cropBytes(config, sizes),
+      gramBytes: gramBytes(config, sizes),
+    };
+    return { ...parts, totalBytes: BASE_BYTES + Object.values(parts).reduce((a, c) => a + c, 0) };
+  });
+  return each.reduce((a, c) => (c.totalBytes > a.totalBytes ? c : a));
 }
 
-/** Bytes of one checkpoint: student, teacher and the optimizer's two moments. */
-export function estimateCheckpointBytes(config: Pick<TrainConfig, "model" | "head">): number {
-  return 4 * 4 * (backboneParameters(config.model) + headParameters(config.head, config.model.width));
-}
-
-/** The largest n from 0 to `from` that `fits`, by halving; `fits` falls from true to false as n grows. */
-function largest(from: number, fits: (n: number) => boolean): number {
-  let [lo, hi] = [0, from];
-  while (lo < hi) {
-    const mid = Math.ceil((lo + hi) / 2);
-    if (fits(mid)) lo = mid;
-    else hi = mid - 1;
-  }
-  return lo;
-}
-
-/** The largest micro-batch up to `from` that keeps the estimate within `bytes`; 0 when not even one image fits. */
-export function largestBatch(config: Sized, options: { readonly from: number; readonly bytes: number }): number {
-  const { from, bytes } = options;
-  return largest(from, (batchSize) => estimateMemory({ ...config, train: { ...config.train, batchSize } }).totalBytes <= bytes);
-}
-
-/** Throws ConfigError when the estimate passes the machine's memory; says what it would take and what would fit. */
-export function assertFitsMemory(config: TrainConfig, memoryBytes: number): void {
-  const { totalBytes } = estimateMemory(config);
-  if (totalBytes <= memoryBytes) return;
-  const { crops, train } = config;
-  const localCount = largest(
-    crops.localCount,
-    (n) => estimateMemory({ ...config, crops: { ...crops, localCount: n } }).totalBytes <= memoryBytes,
-  );
-  const batch = largestBatch(config, { from: train.batchSize, bytes: memoryBytes });
-  const thrifty = estimateMemory({ ...config, train: { ...train, checkpointing: true } }).totalBytes <= memoryBytes;
-  const advice = [
-    ...(batch > 0 ? [`train.batchSize=${batch} with train.accumulate=${Math.ceil((train.batchSize * train.accumulate) / batch)}`] : []),
-    ...(localCount > 0 && localCount < crops.localCount ? [`crops.localCount=${localCount}`] : []),
-    ...(thrifty && !train.checkpointing ? ["train.checkpointing=true"] : []),
-  ];
-  const what = `${train.batchSize} images with ${2 + crops.localCount} crops each need about ${(totalBytes / GB).toFixed(1)} GB of memory`;
-  throw new ConfigError(
-    `Cannot start training: ${what} and this machine has ${(memoryBytes / GB).toFixed(1)} GB; set ${advice.length > 0 ? advice.join(", or ") : "a smaller model"}`,
-    {
-      keyPath: localCount < crops.localCount && batch === 0 ? "crops.localCount" : "train.batchSize",
-    },
-  );
+/** Bytes of one checkpoint: student, teacher and the optimizer's two moments; a Gram teacher once. */
+export function estimateCheckpointBytes(config: Pick<TrainConfig, "model" | "head"> & Partial<Pick<Sized, "objective" | "gram">>): number {
+  const { model, head, objective, gram } = config;
+  const ibot = (objective?.ibotWeight ?? 0) > 0 && head.ibotSeparate ? headParameters(ibotHead(head), model.width) : 0;
+  const gramTeacher = (objective?.gramWeight ?? 0) > 0 && gram?.useEma !== true ? backboneParameters(model) : 0;
+  return 4 * (4 * (backboneParameters(model) + headParameters(head, model.width) + ibot) + gramTeacher);
 }

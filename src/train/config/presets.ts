@@ -1,6 +1,8 @@
 /** @file The networks a list shows, with their sizes counted. */
-import { archSize, type ArchSize, parseArch, PUBLISHED } from "./arch.ts";
-import { backboneParameters } from "./memory.ts";
+import { type Arch, type ArchSize, parseArch } from "./arch.ts";
+import { PUBLISHED_ARCHS } from "./arch-table.ts";
+import { backboneParameters } from "./count-parameters.ts";
+import { INGREDIENTS } from "./ingredients.ts";
 
 export interface ArchPreset extends ArchSize {
   readonly name: string;
@@ -9,26 +11,25 @@ export interface ArchPreset extends ArchSize {
   readonly parameters: number;
 }
 
-const NAMES = ["vit_pico_patch4", "vit_nano_patch4", "vit_micro_patch8", "dino_vitt16", "dino_vitt8", ...PUBLISHED];
+/** Small ViTs for small pictures. */
+const SMALL = ["vit_pico_patch4", "vit_nano_patch4", "vit_micro_patch8"];
 
-function describe(name: string): readonly ArchPreset[] {
-  const parsed = parseArch(name);
-  if (parsed === undefined) return [];
-  const { size, patchSizePx } = parsed;
-  const sizes = archSize(size);
-  const imageSizePx = name.startsWith("dino_") ? 224 : 8 * patchSizePx;
+function describe({ name, line = "dino", size, patchSizePx, imageSizePx = 8 * patchSizePx, own }: Arch): ArchPreset {
+  const { depth, width, heads } = size;
   const model = {
     arch: name,
-    ...sizes,
-    mlpRatio: 4,
+    ...size,
+    ...INGREDIENTS[line],
+    ...own,
     patchSizePx,
     imageSizePx,
     dropPath: 0,
-    posInterpolation: "size",
     posEmbedInit: "normal",
   } as const;
-  return [{ name, patchSizePx, ...sizes, parameters: backboneParameters(model) }];
+  return { name, patchSizePx, depth, width, heads, parameters: backboneParameters(model) };
 }
 
-/** DINO's published networks and the small ones for small pictures. */
-export const ARCH_PRESETS: readonly ArchPreset[] = NAMES.flatMap(describe);
+/** The small networks for small pictures, and the published ones of DINO, DINOv2 and DINOv3. */
+export const ARCH_PRESETS: readonly ArchPreset[] = [...SMALL.map(parseArch), ...PUBLISHED_ARCHS.values()].flatMap((arch) =>
+  arch === undefined ? [] : [describe(arch)],
+);

@@ -77,6 +77,11 @@ test("resolveConfig() gives DINO's published values for data and a machine of th
     layers: 3,
     batchNorm: false,
     normLastLayer: true,
+    lastLayer: "weight-norm",
+    ibotSeparate: false,
+    ibotPrototypes: 65_536,
+    ibotHidden: 2048,
+    ibotBottleneck: 256,
   });
   expect(config.crops).toMatchObject({
     globalSizePx: 224,

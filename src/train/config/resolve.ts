@@ -1,12 +1,21 @@
 /** @file From what the user said and what the data and the machine are to the whole configuration, each value with its reason. */
 import { ConfigError } from "../../core/index.ts";
-import { because, type Chooser, makeChooser, published, SET_BY_YOU } from "./choose.ts";
-import { settleHead, settleObjective, settleOptim, settleSchedule } from "./rules-learning.ts";
-import { settleAugment, settleCrops, settleModel } from "./rules-model.ts";
-import { intendedBatch, settleCheckpoint, settleData, settleKnn, settleLog, settleTrain, stepsInEpoch } from "./rules-run.ts";
+import { because, type Chooser, makeChooser } from "./choose.ts";
+import { assertFitsMemory } from "./fit-memory.ts";
+import type { LearningFacts } from "./learning-facts.ts";
+import { settleGram } from "./rules-gram.ts";
+import { settleDense, settleInit } from "./rules-init.ts";
+import { settleObjective } from "./rules-objective.ts";
+import { settleOptim } from "./rules-optim.ts";
+import { settleCheckpoint, settleKnn, settleLog } from "./rules-output.ts";
+import { settleTrain, stepsInEpoch } from "./rules-run.ts";
+import { settleKind, settleSchedule } from "./rules-schedule.ts";
 import { parseTrainConfig } from "./schema.ts";
-import type { ResolvedConfig, RunFacts, SectionName, TrainConfig, UserConfig } from "./types.ts";
+import { gramShape, settleShapes, type Settling, type Shapes, type Top } from "./shapes.ts";
+import type { ResolvedConfig, RunFacts, SectionName, TopName, TrainConfig, UserConfig } from "./types.ts";
 import { checkConsistent } from "./validate.ts";
+import { checkStage } from "./validate-stage.ts";
+import { listWarnings } from "./warnings.ts";
 
 /** What the rules of length-dependent values assume while a run in minutes has not measured its speed. */
 const STEPS_BEFORE_MEASURED = 1000;
@@ -41,15 +50,28 @@ function lengthOf(user: UserConfig): {
   return { epochs, steps, minutes };
 }
 
+/** A resolved configuration with what is allowed and unwise in it. */
+export type FreshConfig = ResolvedConfig & Required<Pick<ResolvedConfig, "warnings">>;
+
+function settleTop({ user, reasons }: Settling): Top {
+  const top = makeChooser<Top>(user, { section: "", reasons });
+  return {
+    seed: top("seed", () => because(0, "DINO's published default")),
+    method: top("method", () => because("dino", "DINO's published default")),
+    stage: top("stage", () => because("pretrain", "the first stage")),
+  };
+}
+
 /**
- * The whole configuration: DINO's published defaults (dino-family §1.2), an automatic profile for small data, small batches and short runs,
- * and the user's own values over both. `reasons` says for every key why it has its value ("set by you" for the user's).
+ * The whole configuration: the method's published defaults (dino-family §1.2, 2.6, 3.7), an automatic profile for small data, small batches
+ * and short runs, what a later stage takes over of the run before it (`facts.parent`), and the user's own values over all. `reasons` says
+ * for every key why it has its value ("set by you" for the user's), `warnings` what is allowed and unwise.
  *
  * A run in `train.minutes` is resolved twice: without `facts.measuredSteps` to measure its speed, then with it (contracts 16).
  * What the first pass compiles (model, crops, head, batch) does not depend on the length, so it stays.
- * Throws ConfigError with the key path when values contradict each other, the data or the patch grid.
+ * Throws ConfigError with the key path when values contradict each other, the data, the patch grid or the run before.
  */
-export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig {
+export function resolveConfig(user: UserConfig, facts: RunFacts): FreshConfig {
   if (!(facts.images >= 1))
     throw new ConfigError("Cannot configure training: there are no images; check --data", {
       keyPath: "data.path",
@@ -58,62 +80,66 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): ResolvedConfig
   const reasons: Record<string, string> = {};
   const chooser = <S extends SectionName>(section: S): Chooser<TrainConfig[S]> =>
     makeChooser<TrainConfig[S]>(user[section], { section, reasons });
-  const top = makeChooser<Pick<TrainConfig, "seed" | "method">>(user, { section: "", reasons: {} });
-  for (const key of ["seed", "method"] as const) reasons[key] = user[key] === undefined ? "DINO's published default" : SET_BY_YOU;
+  const settling = { user, facts, reasons, chooser };
+  const top = settleTop(settling);
+  checkStage(top, { user, facts });
 
-  const seed = top("seed", () => published(0));
-  const method = top("method", () => because("dino", "the method of this release"));
-  const model = settleModel(chooser("model"), { user, facts });
-  const crops = settleCrops(chooser("crops"), model);
-  const augment = settleAugment(chooser("augment"), crops);
-  const head = settleHead(chooser("head"), { images: facts.images, model, batch: intendedBatch(user, crops) });
-  const data = settleData(chooser("data"), { facts, path: user.data?.path ?? "." });
+  const shapes = settleShapes(settling, top);
+  const { weights, gramSizePx, ...sections } = shapes;
   const train = settleTrain(chooser("train"), {
-    context: { facts, model, crops, head, cacheMb: data.cacheMb },
+    context: { facts, stage: top.stage, sized: { ...sections, objective: weights, gram: gramShape(user, gramSizePx) } },
     length,
     reasons,
   });
+  const config = settleLearning(settling, { top, shapes, train });
+  const epochs = learningFacts(config, facts).epochs;
+  checkConsistent(config, { images: facts.images, epochs, parent: facts.parent });
+  if (config.crops.sizes.length > 0) assertFitsMemory(config, facts.memoryBytes);
+  return { config: parseTrainConfig(config), reasons, warnings: listWarnings(config, facts) };
+}
 
+function learningFacts(config: Pick<TrainConfig, TopName | "model" | "train" | "crops">, facts: RunFacts): LearningFacts {
+  const { method, stage, model, train, crops } = config;
   const { stepsPerEpoch, totalSteps = STEPS_BEFORE_MEASURED } = planSteps({ train }, facts.images);
-  const epochs = totalSteps / stepsPerEpoch;
-  const learning = {
+  return {
+    method,
+    stage,
+    model,
     images: facts.images,
     totalBatch: train.batchSize * train.accumulate,
+    batchSize: train.batchSize,
+    groupSize: train.groupSize,
     totalSteps,
-    epochs,
+    epochs: totalSteps / stepsPerEpoch,
+    globalSizePx: crops.globalSizePx,
+    parent: facts.parent,
   };
-  const config: TrainConfig = {
-    seed,
-    method,
-    model,
-    crops,
-    augment,
-    head,
-    objective: settleObjective(chooser("objective"), learning),
-    optim: settleOptim(chooser("optim"), { facts: learning, model }),
-    schedule: settleSchedule(chooser("schedule"), learning),
+}
+
+/** What depends on batch and length. */
+function settleLearning(
+  { facts, chooser }: Settling,
+  { top, shapes, train }: { readonly top: Top; readonly shapes: Shapes; readonly train: TrainConfig["train"] },
+): TrainConfig {
+  const { weights, gramSizePx, ...sections } = shapes;
+  const learning = learningFacts({ ...top, ...sections, train }, facts);
+  const { totalSteps, epochs } = learning;
+  const kind = settleKind(chooser("schedule"), learning);
+  const init = settleInit(chooser("init"), { facts, method: top.method, totalSteps });
+  const optim = settleOptim(chooser("optim"), { ...learning, init, kind });
+  const { globalSizePx } = sections.crops;
+  return {
+    ...top,
+    ...sections,
+    objective: settleObjective(chooser("objective"), { ...learning, weights }),
+    gram: settleGram(chooser("gram"), { sizePx: gramSizePx, totalSteps, stage: top.stage, gramWeight: weights.gramWeight }),
+    optim,
+    schedule: settleSchedule(chooser("schedule"), { ...learning, kind, lr: optim.lr }),
     train,
-    data,
+    init,
     checkpoint: settleCheckpoint(chooser("checkpoint"), totalSteps),
     log: settleLog(chooser("log"), totalSteps),
     knn: settleKnn(chooser("knn"), epochs),
+    dense: settleDense(chooser("dense"), { epochs, model: sections.model, globalSizePx }),
   };
-  checkConsistent(config, { images: facts.images, epochs });
-  return { config: parseTrainConfig(config), reasons };
-}
-
-/** The configuration as `--print-config` shows it: one line a value, `key = value  # reason`. */
-export function formatConfig({ config, reasons }: ResolvedConfig): string {
-  const rows = flatten(config).map(([key, value]): [string, string] => [`${key} = ${JSON.stringify(value)}`, reasons[key] ?? ""]);
-  const wide = Math.min(56, Math.max(...rows.map(([left]) => left.length)));
-  return rows.map(([left, reason]) => (reason === "" ? left : `${left.padEnd(wide)}  # ${reason}`)).join("\n");
-}
-
-/** Every key path with its value, in the order of the configuration. */
-export function flatten(config: TrainConfig): readonly (readonly [keyPath: string, value: unknown])[] {
-  return Object.entries(config).flatMap(([name, value]: [string, unknown]): (readonly [string, unknown])[] =>
-    typeof value === "object" && value !== null
-      ? Object.entries(value).map(([key, inner]: [string, unknown]) => [`${name}.${key}`, inner] as const)
-      : [[name, value] as const],
-  );
 }

@@ -28,7 +28,7 @@ test("diffForResume() without changes gives the saved configuration", () => {
 
 test("diffForResume() refuses what decides the steps and says which keys may change", () => {
   expect(() => diffForResume(saved, { optim: { lr: 1 }, train: { steps: 200 } })).toThrow(
-    /optim\.lr \(0\.\d+ to 1\), train\.steps \(100 to 200\) decides .*only log\.\*, checkpoint\.\*, knn\.\*, train\.threads.* may change/,
+    /optim\.lr \(0\.\d+ to 1\), train\.steps \(100 to 200\) decides .*only log\.\*, checkpoint\.\*, knn\.\*, dense\.\*, gram\.teacher, train\.threads.* may change/,
   );
   expect(() => diffForResume(saved, { train: { epochs: 3 } })).toThrow(/train\.epochs \(null to 3\)/);
   expect(() => diffForResume(saved, { seed: 9 })).toThrow(/seed \(0 to 9\)/);

@@ -1,7 +1,7 @@
 /** @file What may change when a run goes on: nothing that decides its steps, their order or their schedules. */
 import { isDeepStrictEqual } from "node:util";
 import { ConfigError } from "../../core/index.ts";
-import { flatten } from "./resolve.ts";
+import { flatten } from "./format.ts";
 import { parseTrainConfig } from "./schema.ts";
 import type { TrainConfig, UserConfig } from "./types.ts";
 
@@ -10,6 +10,8 @@ const MAY_CHANGE: Readonly<Record<string, string>> = {
   "log.": "what is written down",
   "checkpoint.": "what is kept",
   "knn.": "what is measured along the way",
+  "dense.": "what is measured along the way",
+  "gram.teacher": "the Gram teacher's weights may have moved; they must be the same",
   "train.threads": "results are no longer the same bit for bit",
   "data.path": "the images may have moved; their list is compared",
   "data.workers": "speed only",

@@ -1,8 +1,9 @@
-/** @file Rules of the pictures' side: the network, the crops and their augmentation, from the number and size of the pictures. */
-import { type AugmentConfig, type CropsConfig, DINO_AUGMENT, DINO_CROPS } from "../../images/index.ts";
-import { type ArchSizeName, archSize, parseArch } from "./arch.ts";
-import { because, type Because, type Chooser, published, SMALL_DATA } from "./choose.ts";
-import type { ModelConfig, RunFacts, UserConfig } from "./types.ts";
+/** @file Rules of the network, from the method and the number and size of the pictures. */
+import { type Arch, type ArchSize, type ArchSizeName, archSize, parseArch } from "./arch.ts";
+import { because, type Because, type Chooser, inheriting, published, SMALL_DATA } from "./choose.ts";
+import { lineOf } from "./ingredients.ts";
+import { dropPathRule, settleIngredients } from "./rules-ingredients.ts";
+import type { MethodName, ModelConfig, RunFacts, StageName, UserConfig } from "./types.ts";
 
 /** Image sizes the profile picks from: the largest that the pictures fill. */
 const IMAGE_SIZES = [32, 64, 96, 128, 224] as const;
@@ -10,11 +11,12 @@ const IMAGE_SIZES = [32, 64, 96, 128, 224] as const;
 const FEW_CORES = 4;
 const FEW_CORES_MAX_PX = 96;
 /** Pictures below this are small: four local crops, no blur. */
-const SMALL_PX = 64;
+export const SMALL_PX = 64;
 
 const n = (value: number): string => value.toLocaleString("en-US");
 
-function multiple(value: number, of: number, least = 1): number {
+/** The multiple of a patch nearest to a size. */
+export function multiple(value: number, of: number, least = 1): number {
   return Math.max(least, Math.round(value / of)) * of;
 }
 
@@ -55,85 +57,77 @@ function headsRule(width: number): Because<number> {
 }
 
 /** On CIFAR-10, 400 steps of 128: k-NN 35.8 % from sines and cosines, 31.9 % (500 steps) from DINO's random start. */
-function positionRule(images: number, width: number): Because<"normal" | "sincos"> {
+function positionRule(images: number, width: number, isLearned: boolean): Because<"normal" | "sincos"> {
+  if (!isLearned) return because("normal", "there is no table of positions");
   return images < SMALL_DATA && width % 4 === 0
     ? because("sincos", `${n(images)} pictures are few: positions that start as sines and cosines need not be learned first`)
     : published("normal");
 }
 
-/** Settles the network. Throws ConfigError for a preset that does not exist. */
-export function settleModel(choose: Chooser<ModelConfig>, options: { readonly user: UserConfig; readonly facts: RunFacts }): ModelConfig {
+/** What the network's rules go by. */
+export interface ModelRuleOptions {
+  readonly user: UserConfig;
+  readonly facts: RunFacts;
+  readonly method: MethodName;
+  readonly stage: StageName;
+}
+
+/** The network to begin with, where there is one and the user names no other. */
+function givenModel({ user, facts, stage }: ModelRuleOptions): { readonly model: Partial<ModelConfig>; readonly why: string } | undefined {
+  if (stage === "pretrain" && user.model?.arch !== undefined) return undefined;
+  if (facts.parent !== undefined) return { model: facts.parent.model, why: "as in the run it goes on from" };
+  return facts.initModel === undefined ? undefined : { model: facts.initModel, why: "as the weights to begin with have it" };
+}
+
+/** The preset that is asked for, or that the weights to begin with name. */
+function namedArch({ user, facts, stage }: ModelRuleOptions): Arch | undefined {
+  const name = user.model?.arch ?? givenModel({ user, facts, stage, method: "dino" })?.model.arch;
+  return name === undefined ? undefined : parseArch(name);
+}
+
+/** Side of the pictures a run looks at: the network's own, but where the weights to begin with are for other pictures. */
+export function viewSize(options: ModelRuleOptions, model: ModelConfig): Because<number> {
   const { user, facts } = options;
-  const named = user.model?.arch === undefined ? undefined : parseArch(user.model.arch);
+  const foreign = facts.parent === undefined && facts.initModel?.imageSizePx !== undefined && user.model?.imageSizePx === undefined;
+  return foreign ? imageSizeRule(user, facts, model) : because(model.imageSizePx, "the network's image size");
+}
+
+/** Settles the network. Throws ConfigError for a preset that does not exist. */
+export function settleModel(chooser: Chooser<ModelConfig>, options: ModelRuleOptions): ModelConfig {
+  const { user, facts, method } = options;
+  const given = givenModel(options);
+  const choose = inheriting(chooser, given?.model, given?.why);
+  const named = namedArch(options);
   const imageSizePx = choose("imageSizePx", () => imageSizeRule(user, facts, named));
   const patchSizePx = choose("patchSizePx", () =>
     named === undefined ? patchRule(imageSizePx) : because(named.patchSizePx, "the preset's"),
   );
-  const picked = named === undefined ? sizeRule(facts.images, imageSizePx) : because(named.size, "the preset's");
-  const size = archSize(picked.value);
+  const { size, reason, name } = pickSize(named, { images: facts.images, imageSizePx });
   const free = choose.isSet("width") || choose.isSet("depth") || choose.isSet("heads");
-  const preset = `vit_${picked.value}_patch${patchSizePx}`;
-  const arch = choose("arch", () => (free ? because("vit", `your own sizes over ${preset}`) : because(preset, picked.reason)));
-  const width = choose("width", () => because(size.width, picked.reason));
-  const depth = choose("depth", () => because(size.depth, picked.reason));
+  const preset = `vit_${name}_patch${patchSizePx}`;
+  const arch = choose("arch", () => (free ? because("vit", `your own sizes over ${preset}`) : because(preset, reason)));
+  const width = choose("width", () => because(size.width, reason));
+  const depth = choose("depth", () => because(size.depth, reason));
+  const line = named?.line ?? lineOf(method);
+  const parts = settleIngredients(choose, { line, own: named?.own ?? {}, width, method });
   return {
     arch,
     depth,
     width,
-    heads: choose("heads", () => (width === size.width ? because(size.heads, picked.reason) : headsRule(width))),
-    mlpRatio: choose("mlpRatio", () => published(4)),
+    heads: choose("heads", () => (width === size.width ? because(size.heads, reason) : headsRule(width))),
     patchSizePx,
     imageSizePx,
-    dropPath: choose("dropPath", () => (depth <= 6 ? because(0, `${depth} blocks are too few to drop any`) : published(0.1))),
-    posInterpolation: choose("posInterpolation", () =>
-      because("size", "what Hugging Face computes for DINO's ViT, so exports agree everywhere"),
-    ),
-    posEmbedInit: choose("posEmbedInit", () => positionRule(facts.images, width)),
+    ...parts,
+    dropPath: choose("dropPath", () => dropPathRule(line, { width, depth })),
+    posEmbedInit: choose("posEmbedInit", () => positionRule(facts.images, width, parts.positions === "learned" && parts.family === "vit")),
   };
 }
 
-/** Settles the crops: the published ones at 224 px, scaled down with the pictures. */
-export function settleCrops(choose: Chooser<CropsConfig>, model: ModelConfig): CropsConfig {
-  const { imageSizePx, patchSizePx } = model;
-  const small = imageSizePx <= SMALL_PX;
-  const globalSizePx = choose("globalSizePx", () => because(imageSizePx, "the network's image size"));
-  const localRule = (): Because<number> =>
-    globalSizePx === 224 && 96 % patchSizePx === 0
-      ? published(96)
-      : because(multiple(globalSizePx / 2, patchSizePx, 2), `about half of ${globalSizePx} px, in whole patches of ${patchSizePx}`);
-  return {
-    globalSizePx,
-    localSizePx: choose("localSizePx", localRule),
-    localCount: choose("localCount", () =>
-      small ? because(4, `${imageSizePx} px pictures show little that is new in more crops`) : published(DINO_CROPS.localCount),
-    ),
-    globalScaleRange: choose("globalScaleRange", () => published(DINO_CROPS.globalScaleRange)),
-    localScaleRange: choose("localScaleRange", () =>
-      small ? because([0.1, 0.4] as const, `5 % of a ${imageSizePx} px picture is a few pixels`) : published(DINO_CROPS.localScaleRange),
-    ),
-    interpolation: choose("interpolation", () => published(DINO_CROPS.interpolation)),
-  };
-}
-
-/** Settles the augmentation: the published one, without blur where it would leave nothing. */
-export function settleAugment(choose: Chooser<AugmentConfig>, crops: CropsConfig): AugmentConfig {
-  const px = crops.globalSizePx;
-  const plain = <K extends keyof AugmentConfig>(key: K): AugmentConfig[K] => choose(key, () => published(DINO_AUGMENT[key]));
-  return {
-    hflip: plain("hflip"),
-    jitterProb: plain("jitterProb"),
-    brightness: plain("brightness"),
-    contrast: plain("contrast"),
-    saturation: plain("saturation"),
-    hue: plain("hue"),
-    grayscale: plain("grayscale"),
-    blurProb: choose("blurProb", () =>
-      px <= SMALL_PX ? because([0, 0, 0] as const, `a blur of up to 2 px wipes out ${px} px crops`) : published(DINO_AUGMENT.blurProb),
-    ),
-    blurSigmaRange: plain("blurSigmaRange"),
-    solarizeProb: plain("solarizeProb"),
-    solarizeThreshold: plain("solarizeThreshold"),
-    mean: plain("mean"),
-    std: plain("std"),
-  };
+function pickSize(
+  named: Arch | undefined,
+  { images, imageSizePx }: { readonly images: number; readonly imageSizePx: number },
+): { readonly size: ArchSize; readonly reason: string; readonly name: string } {
+  if (named !== undefined) return { size: named.size, reason: "the preset's", name: named.name };
+  const { value, reason } = sizeRule(images, imageSizePx);
+  return { size: archSize(value), reason, name: value };
 }

@@ -1,45 +1,53 @@
-/** @file Rules of the run itself: batch and length, data, checkpoints, logs, k-NN. */
+/** @file Rules of the run itself: batch and length. */
 import type { CropsConfig } from "../../images/index.ts";
 import { because, type Because, type Chooser, published, SET_BY_YOU } from "./choose.ts";
-import { largestBatch } from "./memory.ts";
-import type {
-  CheckpointConfig,
-  DataConfig,
-  HeadConfig,
-  KnnConfig,
-  LogConfig,
-  ModelConfig,
-  RunFacts,
-  TrainLengthConfig,
-  TrainSectionConfig,
-  UserConfig,
-} from "./types.ts";
+import { largestBatch } from "./fit-memory.ts";
+import { n } from "./learning-facts.ts";
+import type { Sized } from "./memory.ts";
+import type { RunFacts, StageName, TrainLengthConfig, TrainSectionConfig, UserConfig } from "./types.ts";
 
 /** Share of the machine's memory the profile plans for. */
-const MEMORY_SHARE = 0.6;
+export const MEMORY_SHARE = 0.6;
 /** A run by default takes at least this many steps, however few the images. */
 const LEAST_STEPS = 2000;
-const n = (value: number): string => value.toLocaleString("en-US");
+/** A Gram stage takes a fifth as many steps as the run before it (200,000 after 1 million), a high-resolution stage 8 % (8,000 after 100,000). */
+const STAGE_LENGTHS = {
+  gram: { share: 0.2, as: "a fifth, as DINOv3's refinement" },
+  highres: { share: 0.08, as: "8 %, as DINOv3's satellite model" },
+} as const;
+const LEAST_STAGE_STEPS = 100;
 
 export interface BatchContext {
   readonly facts: RunFacts;
-  readonly model: ModelConfig;
-  readonly crops: CropsConfig;
-  readonly head: HeadConfig;
-  readonly cacheMb: number;
+  readonly stage: StageName;
+  /** What the estimate of memory goes by; the batch is asked for. */
+  readonly sized: Omit<Sized, "train">;
 }
 
 /** Images of a step as far as they are known before the head is: the user's, or what is wanted for crops of this size. */
-export function intendedBatch({ train }: UserConfig, crops: CropsConfig): number {
+export function intendedBatch({ train }: UserConfig, crops: Pick<CropsConfig, "globalSizePx">): number {
   return train?.batchSize === undefined ? batchFor(crops) : train.batchSize * (train.accumulate ?? 1);
 }
 
-function batchFor({ globalSizePx }: CropsConfig): number {
+function batchFor({ globalSizePx }: Pick<CropsConfig, "globalSizePx">): number {
   return globalSizePx <= 64 ? 128 : 64;
 }
 
+/** The batch of the run that a stage goes on from; half of it for larger crops, as DINOv3 has it. */
+function stageBatch({ stage, facts }: BatchContext): Because<number> | undefined {
+  if (stage === "pretrain" || facts.parent === undefined) return undefined;
+  const { batchSize, accumulate } = facts.parent.train;
+  const before = batchSize * accumulate;
+  return stage === "gram" || before < 4
+    ? because(before, "as in the run it goes on from")
+    : because(Math.floor(before / 2), `half of the ${before} before: the crops are larger`);
+}
+
 function wantedBatch(context: BatchContext): Because<number> {
-  const { facts, crops } = context;
+  const { facts, sized } = context;
+  const before = stageBatch(context);
+  if (before !== undefined && before.value <= facts.images) return before;
+  const { crops } = sized;
   const wanted = batchFor(crops);
   const why =
     wanted === 128
@@ -50,15 +58,9 @@ function wantedBatch(context: BatchContext): Because<number> {
 }
 
 function batchRule(context: BatchContext, options: { readonly wanted: Because<number>; readonly checkpointing: boolean }): Because<number> {
-  const { facts, model, crops, head, cacheMb } = context;
+  const { facts } = context;
   const { wanted, checkpointing } = options;
-  const sized = {
-    model,
-    crops,
-    head,
-    data: { cacheMb },
-    train: { batchSize: wanted.value, accumulate: 1, checkpointing },
-  };
+  const sized = { ...context.sized, train: { batchSize: wanted.value, accumulate: 1, checkpointing } };
   const fits = largestBatch(sized, { from: wanted.value, bytes: MEMORY_SHARE * facts.memoryBytes });
   if (fits >= wanted.value) return wanted;
   const power = 2 ** Math.floor(Math.log2(Math.max(1, fits)));
@@ -67,9 +69,9 @@ function batchRule(context: BatchContext, options: { readonly wanted: Because<nu
 
 function lengthRule(
   user: Partial<TrainLengthConfig>,
-  options: { readonly facts: RunFacts; readonly stepsPerEpoch: number },
+  options: { readonly facts: RunFacts; readonly stage: StageName; readonly stepsPerEpoch: number },
 ): { readonly [K in keyof TrainLengthConfig]: Because<number | null> } {
-  const { facts, stepsPerEpoch } = options;
+  const { facts, stage, stepsPerEpoch } = options;
   const { epochs = null, steps = null, minutes = null } = user;
   const not = (unit: string): Because<null> => because(null, `the length is given in ${unit}`);
   if (steps !== null) return { epochs: not("steps"), steps: because(steps, SET_BY_YOU), minutes: not("steps") };
@@ -81,6 +83,8 @@ function lengthRule(
         : because(measured, `what ${minutes} minutes came to at the speed measured`);
     return { epochs: not("minutes"), steps: inSteps, minutes: because(minutes, SET_BY_YOU) };
   }
+  const ofStage = epochs === null ? stageSteps(stage, facts.parentSteps) : undefined;
+  if (ofStage !== undefined) return { epochs: not("steps"), steps: ofStage, minutes: not("steps") };
   const least = Math.ceil(LEAST_STEPS / stepsPerEpoch);
   const usual =
     least <= 100
@@ -91,6 +95,14 @@ function lengthRule(
     steps: not("epochs"),
     minutes: not("epochs"),
   };
+}
+
+/** The length of a later stage, where the one of the run before is known. */
+function stageSteps(stage: StageName, parentSteps: number | undefined): Because<number> | undefined {
+  if (stage === "pretrain" || parentSteps === undefined) return undefined;
+  const { share, as } = STAGE_LENGTHS[stage];
+  const steps = Math.max(LEAST_STAGE_STEPS, Math.round(share * parentSteps));
+  return because(steps, `${as}, of the ${n(parentSteps)} steps before, at least ${LEAST_STAGE_STEPS}`);
 }
 
 /** Optimizer steps in one pass over the data; the last, incomplete one is dropped. */
@@ -119,6 +131,7 @@ export function settleTrain(
   );
   const settled = lengthRule(length, {
     facts,
+    stage: context.stage,
     stepsPerEpoch: stepsInEpoch(facts.images, batchSize * accumulate),
   });
   for (const key of ["epochs", "steps", "minutes"] as const) reasons[`train.${key}`] = settled[key].reason;
@@ -131,59 +144,5 @@ export function settleTrain(
     checkpointing,
     threads: choose("threads", () => because(facts.cores, "the machine's cores")),
     groupSize: choose("groupSize", () => because(batchSize, "one group for each micro-batch")),
-  };
-}
-
-/** Settles where pictures come from and how they are read. */
-export function settleData(choose: Chooser<DataConfig>, options: { readonly facts: RunFacts; readonly path: string }): DataConfig {
-  const { facts, path } = options;
-  const cacheMb = Math.min(1024, Math.floor((0.05 * facts.memoryBytes) / 2 ** 20));
-  return {
-    path: choose("path", () => because(path, "the data of this run")),
-    decode: choose("decode", () => because("managed", "our own training: EXIF orientation and colour profiles are applied")),
-    alpha: choose("alpha", () => because("white", "transparent pictures are laid on white")),
-    workers: choose("workers", () => because(Math.min(8, facts.cores), "the machine's cores, at most 8: crops are made ahead of the step")),
-    cacheMb: choose("cacheMb", () => because(cacheMb, "5 % of the memory, at most 1 GB")),
-  };
-}
-
-/** A round number near `value` within bounds, so that step counts read well. */
-function roundStep(value: number, least: number, most: number): number {
-  const bounded = Math.min(most, Math.max(least, value));
-  const unit = 10 ** Math.max(0, Math.floor(Math.log10(bounded)) - 1);
-  return Math.max(1, Math.round(bounded / unit) * unit);
-}
-
-/** Settles what is kept of the run. */
-export function settleCheckpoint(choose: Chooser<CheckpointConfig>, totalSteps: number): CheckpointConfig {
-  return {
-    everySteps: choose("everySteps", () =>
-      because(roundStep(totalSteps / 20, 50, 1000), "a twentieth of the run, 50 to 1,000 steps: what a power cut may cost"),
-    ),
-    keepLast: choose("keepLast", () => because(2, "the last one, and the one before in case it is damaged")),
-    milestones: choose("milestones", () => because([0.1, 0.2, 0.5], "early teachers, which Gram anchoring needs")),
-  };
-}
-
-/** Settles what is written down. */
-export function settleLog(choose: Chooser<LogConfig>, totalSteps: number): LogConfig {
-  return {
-    everySteps: choose("everySteps", () => because(1, "metrics.jsonl has one line a step")),
-    tensorboard: choose("tensorboard", () => because(false, "metrics.jsonl and report.html are always written")),
-    imagesEverySteps: choose("imagesEverySteps", () =>
-      because(roundStep(totalSteps / 8, 1, 100_000), "eight pictures of the features along the run"),
-    ),
-  };
-}
-
-/** Settles k-NN during training. */
-export function settleKnn(choose: Chooser<KnnConfig>, epochs: number): KnnConfig {
-  const train = choose("train", () => because(null, "no labelled images were given (--knn-data)"));
-  return {
-    train,
-    test: choose("test", () => because(null, train === null ? "no labelled images were given" : "every fifth labelled image is held out")),
-    everyEpochs: choose("everyEpochs", () => because(Number(Math.max(epochs / 10, 0.01).toPrecision(3)), "ten times along the run")),
-    k: choose("k", () => because(20, "the best k of DINO's evaluation")),
-    temperature: choose("temperature", () => published(0.07)),
   };
 }

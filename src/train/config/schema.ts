@@ -1,45 +1,71 @@
 /** @file The edge of the configuration: what a file, the command line or an older run says is checked here, key by key, and trusted after. */
 import { z } from "zod";
-import { ConfigError, InternalError, nearestName, nameHint } from "../../core/index.ts";
+import { ConfigError } from "../../core/index.ts";
+import { show, toConfigError, unknownKey as unknownKeyIn } from "./schema-errors.ts";
+import {
+  atLeast1,
+  choice,
+  count,
+  countOrZero,
+  flag,
+  notNegative,
+  positive,
+  range,
+  rateBelow1,
+  share,
+  text,
+  triple,
+  wants,
+} from "./schema-values.ts";
 import type { TrainConfig, UserConfig } from "./types.ts";
+import { withLaterKeys } from "./upgrade.ts";
 
-const wants = (text: string): { error: string } => ({ error: text });
-
-const count = z.int(wants("a whole number of at least 1")).min(1, wants("a whole number of at least 1"));
-const countOrZero = z.int(wants("a whole number of at least 0")).min(0, wants("a whole number of at least 0"));
-const positive = z.number(wants("a number above 0")).gt(0, wants("a number above 0"));
-const notNegative = z.number(wants("a number of at least 0")).min(0, wants("a number of at least 0"));
-const share = z.number(wants("a number from 0 to 1")).min(0, wants("a number from 0 to 1")).max(1, wants("a number from 0 to 1"));
-const rateBelow1 = z
-  .number(wants("a number from 0 to below 1"))
-  .min(0, wants("a number from 0 to below 1"))
-  .lt(1, wants("a number from 0 to below 1"));
-const flag = z.boolean(wants("true or false"));
-const text = z.string(wants("a text")).min(1, wants("a text that is not empty"));
-const choice = <const T extends readonly [string, ...string[]]>(...names: T): z.ZodEnum<{ [K in T[number]]: K }> => {
-  const said = names.map((n) => `"${n}"`).join(" or ");
-  // z.enum types its result by the literal names, which the generic T already carries
-  return z.enum(names, wants(said)) as z.ZodEnum<{ [K in T[number]]: K }>;
-};
-const triple = (of: z.ZodNumber, said: string): z.ZodTuple<[z.ZodNumber, z.ZodNumber, z.ZodNumber], null> =>
-  z.tuple([of, of, of], wants(`three numbers, ${said}`));
-const range = (of: z.ZodNumber, said: string): z.ZodType<[number, number]> => {
-  const message = `two numbers, the lower first, ${said}`;
-  return z.tuple([of, of], wants(message)).refine(([lo, hi]) => lo <= hi, wants(message));
-};
 const areaRange = range(positive.max(1, wants("a number above 0 and up to 1")), "each above 0 and up to 1 (shares of the picture's area)");
+const SIZES =
+  "a list of { globalSizePx, localSizePx, gramSizePx, ratio }: whole pixels (gramSizePx 0 = the global size) and a share of the steps";
+const sizes = z.array(
+  z.strictObject(
+    {
+      globalSizePx: z.int(wants(SIZES)).min(1, wants(SIZES)),
+      localSizePx: z.int(wants(SIZES)).min(1, wants(SIZES)),
+      gramSizePx: z.int(wants(SIZES)).min(0, wants(SIZES)),
+      ratio: z.number(wants(SIZES)).gt(0, wants(SIZES)).max(1, wants(SIZES)),
+    },
+    wants(SIZES),
+  ),
+  wants(SIZES),
+);
 
 const model = z.strictObject({
   arch: text,
+  family: choice("vit", "convnext", "resnet"),
   depth: count,
   width: count,
   heads: count,
   mlpRatio: positive,
   patchSizePx: count,
   imageSizePx: count,
+  channels: count,
   dropPath: rateBelow1,
+  dropPathKind: choice("per-sample", "subset"),
+  dropPathUniform: flag,
   posInterpolation: choice("meta-offset", "size", "size-antialias"),
   posEmbedInit: choice("normal", "sincos"),
+  registers: countOrZero,
+  layerScale: notNegative,
+  ffn: choice("mlp", "swiglu-fused", "swiglu"),
+  ffnHidden: countOrZero,
+  qkvBias: flag,
+  keyBiasMask: flag,
+  norm: choice("layernorm", "rmsnorm"),
+  layerNormEps: positive,
+  positions: choice("learned", "rope"),
+  ropeBase: z.number(wants("a number above 1")).gt(1, wants("a number above 1")),
+  ropeShift: notNegative,
+  ropeJitter: atLeast1,
+  ropeRescale: atLeast1,
+  maskToken: flag,
+  localClsNorm: flag,
 });
 const crops = z.strictObject({
   globalSizePx: count,
@@ -48,6 +74,7 @@ const crops = z.strictObject({
   globalScaleRange: areaRange,
   localScaleRange: areaRange,
   interpolation: choice("bicubic", "bilinear"),
+  sizes,
 });
 const augment = z.strictObject({
   hflip: share,
@@ -57,12 +84,20 @@ const augment = z.strictObject({
   saturation: notNegative,
   hue: notNegative.max(0.5, wants("a number from 0 to 0.5")),
   grayscale: share,
+  blur: choice("published", "intended"),
   blurProb: triple(share, "each from 0 to 1 (first global, second global, local)"),
   blurSigmaRange: range(positive, "each above 0"),
   solarizeProb: triple(share, "each from 0 to 1 (first global, second global, local)"),
   solarizeThreshold: notNegative.max(255, wants("a number from 0 to 255")),
   mean: triple(z.number(wants("a number")), "one a channel"),
   std: triple(positive, "one a channel, each above 0"),
+});
+const mask = z.strictObject({
+  probability: share,
+  ratioMin: share,
+  ratioMax: share,
+  fill: choice("under", "exact"),
+  shift: flag,
 });
 const head = z.strictObject({
   prototypes: count.min(2, wants("a whole number of at least 2")),
@@ -71,16 +106,41 @@ const head = z.strictObject({
   layers: count,
   batchNorm: flag,
   normLastLayer: flag,
+  lastLayer: choice("weight-norm", "plain"),
+  ibotSeparate: flag,
+  ibotPrototypes: count.min(2, wants("a whole number of at least 2")),
+  ibotHidden: count,
+  ibotBottleneck: count,
 });
 const objective = z.strictObject({
   centering: choice("ema", "sinkhorn"),
   centerMomentum: share,
   sinkhornIterations: count,
   koleoWeight: notNegative,
+  koleoGroup: count,
+  koleoTopK: count,
+  ibotWeight: notNegative,
+  localWeight: notNegative,
+  localWeightEnd: notNegative,
+  gramWeight: notNegative,
+  gramWeightWarmupSteps: countOrZero,
   studentTemp: positive,
   teacherTemp: positive,
   warmupTeacherTemp: positive,
   warmupTeacherTempEpochs: notNegative,
+});
+const gram = z.strictObject({
+  teacher: text.nullable(),
+  sizePx: countOrZero,
+  useEma: flag,
+  firstUpdateStep: countOrZero,
+  updateEverySteps: countOrZero,
+  maxUpdates: countOrZero,
+  normalize: flag,
+  level: choice("image", "batch"),
+  removeNegative: flag,
+  removeOnlyTeacherNegative: flag,
+  tokens: choice("all", "masked", "unmasked"),
 });
 const optim = z.strictObject({
   name: choice("adamw", "sgd", "lars"),
@@ -89,6 +149,7 @@ const optim = z.strictObject({
   eps: positive,
   weightDecay: notNegative,
   weightDecayEnd: notNegative,
+  decayRule: choice("dino", "dinov2"),
   clipNorm: positive,
   clipKind: choice("none", "per-parameter", "global", "per-module"),
   momentum: rateBelow1,
@@ -97,6 +158,7 @@ const optim = z.strictObject({
   patchEmbedLrScale: notNegative,
 });
 const schedule = z.strictObject({
+  kind: choice("cosine", "constant"),
   lrWarmupEpochs: notNegative,
   minLr: notNegative,
   momentumTeacher: share,
@@ -111,6 +173,13 @@ const train = z.strictObject({
   checkpointing: flag,
   threads: count,
   groupSize: count,
+});
+const init = z.strictObject({
+  from: text.nullable(),
+  allowPartial: flag,
+  loraRank: countOrZero,
+  loraAlpha: positive,
+  headWarmupSteps: countOrZero,
 });
 const data = z.strictObject({
   path: text,
@@ -132,45 +201,62 @@ const knn = z.strictObject({
   k: count,
   temperature: positive,
 });
+const dense = z.strictObject({
+  train: text.nullable(),
+  test: text.nullable(),
+  everyEpochs: positive,
+  k: count,
+  imageSizePx: count,
+});
 const seed = z.int(wants("a whole number of at least 0")).min(0, wants("a whole number of at least 0"));
-const method = choice("dino");
+const method = choice("dino", "dinov2", "dinov3", "simclr");
+const stage = choice("pretrain", "gram", "highres");
 
+const TOP = { seed, method, stage };
 const SECTIONS = {
   model,
   crops,
   augment,
+  mask,
   head,
   objective,
+  gram,
   optim,
   schedule,
   train,
+  init,
   data,
   checkpoint,
   log,
   knn,
+  dense,
 };
 
-const fullSchema = z.strictObject({ seed, method, ...SECTIONS }) satisfies z.ZodType<TrainConfig>;
+const fullSchema = z.strictObject({ ...TOP, ...SECTIONS }) satisfies z.ZodType<TrainConfig>;
 const userSchema = z.strictObject({
   seed: seed.optional(),
   method: method.optional(),
+  stage: stage.optional(),
   model: model.partial().optional(),
   crops: crops.partial().optional(),
   augment: augment.partial().optional(),
+  mask: mask.partial().optional(),
   head: head.partial().optional(),
   objective: objective.partial().optional(),
+  gram: gram.partial().optional(),
   optim: optim.partial().optional(),
   schedule: schedule.partial().optional(),
   train: train.partial().optional(),
+  init: init.partial().optional(),
   data: data.partial().optional(),
   checkpoint: checkpoint.partial().optional(),
   log: log.partial().optional(),
   knn: knn.partial().optional(),
+  dense: dense.partial().optional(),
 }) satisfies z.ZodType<UserConfig>;
 
 const LEAVES: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
-  ["seed", seed],
-  ["method", method],
+  ...Object.entries<z.ZodType>(TOP),
   ...Object.entries(SECTIONS).flatMap(([name, section]) =>
     Object.entries<z.ZodType>(section.shape).map(([key, leaf]): [string, z.ZodType] => [`${name}.${key}`, leaf]),
   ),
@@ -179,55 +265,11 @@ const LEAVES: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>([
 /** Every dotted key path there is, in order. */
 export const CONFIG_KEYS: readonly string[] = [...LEAVES.keys()];
 
-/** What to say about a key that does not exist: the nearest path, or the path that ends in this name. */
-function keyHint(path: string): string {
-  const last = path.split(".").at(-1) ?? path;
-  const sameEnd = CONFIG_KEYS.filter((key) => key.split(".").at(-1)?.toLowerCase() === last.toLowerCase());
-  if (sameEnd.length > 0) return `did you mean ${sameEnd.map((key) => `"${key}"`).join(" or ")}?`;
-  const section = path.split(".")[0] ?? "";
-  if (path.includes(".") && section in SECTIONS && nearestName(path, CONFIG_KEYS) === undefined)
-    return `"${section}" has ${CONFIG_KEYS.filter((key) => key.startsWith(`${section}.`)).join(", ")}`;
-  return nameHint(path, [...CONFIG_KEYS, ...Object.keys(SECTIONS)]);
-}
+const TABLE = { keys: CONFIG_KEYS, sections: Object.keys(SECTIONS) };
 
 /** The error of a key that does not exist. */
 export function unknownKey(path: string, source: string): ConfigError {
-  if (path in SECTIONS)
-    return new ConfigError(
-      `Cannot use config key "${path}" of ${source}: it is a section; set one of ${CONFIG_KEYS.filter((key) => key.startsWith(`${path}.`)).join(", ")}`,
-      { keyPath: path },
-    );
-  return new ConfigError(`Cannot use config key "${path}" of ${source}: there is no such key; ${keyHint(path)}`, { keyPath: path });
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const json = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? typeof value);
-  const kind = typeof value === "string" ? " (text)" : "";
-  return `${json.length > 60 ? `${json.slice(0, 57)}...` : json}${kind}`;
-}
-
-function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
-  let at: unknown = root;
-  // each step is checked to be an object before its keys are read
-  for (const key of path) at = typeof at === "object" && at !== null ? (at as Readonly<Record<PropertyKey, unknown>>)[key] : undefined;
-  return at;
-}
-
-/** The key path a person can write: list items are named by their list, which is what one sets. */
-function leafPath(path: readonly PropertyKey[]): string {
-  return path.filter((key) => typeof key === "string").join(".");
-}
-
-function toConfigError(error: z.ZodError, options: { readonly root: unknown; readonly source: string }): ConfigError {
-  const { root, source } = options;
-  const issue = error.issues[0];
-  if (issue === undefined) throw new InternalError("Cannot explain a configuration error: zod gives no issue; report this");
-  if (issue.code === "unrecognized_keys") return unknownKey([...issue.path, issue.keys[0] ?? ""].join("."), source);
-  const keyPath = leafPath(issue.path);
-  const wanted = LEAVES.has(keyPath) ? issue.message : "an object of keys and values";
-  const what = keyPath === "" ? `the config of ${source}` : `config key "${keyPath}" of ${source}`;
-  return new ConfigError(`Cannot use ${what}: got ${show(valueAt(root, issue.path))}, wanted ${wanted}; change the value`, { keyPath });
+  return unknownKeyIn(path, { source, table: TABLE });
 }
 
 /**
@@ -236,14 +278,14 @@ function toConfigError(error: z.ZodError, options: { readonly root: unknown; rea
  */
 export function parseUserConfig(value: unknown, source = "the configuration"): UserConfig {
   const parsed = userSchema.safeParse(value);
-  if (!parsed.success) throw toConfigError(parsed.error, { root: value, source });
+  if (!parsed.success) throw toConfigError(parsed.error, { root: value, source, table: TABLE });
   return parsed.data;
 }
 
-/** Checks a whole configuration, as `config.json` of a run holds it. */
+/** Checks a whole configuration, as `config.json` of a run holds it; one that an earlier release wrote gets the keys that came later. */
 export function parseTrainConfig(value: unknown, source = "the configuration"): TrainConfig {
-  const parsed = fullSchema.safeParse(value);
-  if (!parsed.success) throw toConfigError(parsed.error, { root: value, source });
+  const parsed = fullSchema.safeParse(withLaterKeys(value));
+  if (!parsed.success) throw toConfigError(parsed.error, { root: value, source, table: TABLE });
   return parsed.data;
 }
 

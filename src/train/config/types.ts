@@ -1,67 +1,11 @@
 /** @file The configuration of a training run as plain data: every value that decides what a run does. */
-import type { AugmentConfig, CropsConfig } from "../../images/index.ts";
+import type { GramSectionConfig, InitConfig, ObjectiveConfig, OptimConfig, ScheduleConfig } from "./types-learning.ts";
+import type { HeadConfig, ModelConfig } from "./types-network.ts";
+import type { AugmentSectionConfig, CropsSectionConfig, MaskSectionConfig } from "./types-views.ts";
 
-export interface ModelConfig {
-  /** `vit` for free sizes, or the preset the sizes came from. */
-  readonly arch: string;
-  readonly depth: number;
-  readonly width: number;
-  readonly heads: number;
-  readonly mlpRatio: number;
-  readonly patchSizePx: number;
-  /** Side of the position embedding's native picture. */
-  readonly imageSizePx: number;
-  /** Rate of the last block; it grows linearly from 0. Student only. */
-  readonly dropPath: number;
-  readonly posInterpolation: "meta-offset" | "size" | "size-antialias";
-  readonly posEmbedInit: "normal" | "sincos";
-}
-
-export interface HeadConfig {
-  readonly prototypes: number;
-  readonly hidden: number;
-  readonly bottleneck: number;
-  readonly layers: number;
-  readonly batchNorm: boolean;
-  readonly normLastLayer: boolean;
-}
-
-export interface ObjectiveConfig {
-  readonly centering: "ema" | "sinkhorn";
-  readonly centerMomentum: number;
-  readonly sinkhornIterations: number;
-  /** 0 = no KoLeo. */
-  readonly koleoWeight: number;
-  readonly studentTemp: number;
-  readonly teacherTemp: number;
-  readonly warmupTeacherTemp: number;
-  readonly warmupTeacherTempEpochs: number;
-}
-
-export interface OptimConfig {
-  readonly name: "adamw" | "sgd" | "lars";
-  /** The peak learning rate as used: already scaled by the batch. */
-  readonly lr: number;
-  readonly betas: readonly [number, number];
-  readonly eps: number;
-  readonly weightDecay: number;
-  readonly weightDecayEnd: number;
-  readonly clipNorm: number;
-  readonly clipKind: "none" | "per-parameter" | "global" | "per-module";
-  /** SGD and LARS only. */
-  readonly momentum: number;
-  /** May be a fraction of an epoch, as every length in epochs. */
-  readonly freezeLastLayerEpochs: number;
-  readonly layerDecay: number;
-  readonly patchEmbedLrScale: number;
-}
-
-export interface ScheduleConfig {
-  readonly lrWarmupEpochs: number;
-  readonly minLr: number;
-  readonly momentumTeacher: number;
-  readonly momentumTeacherEnd: number;
-}
+export type { GramSectionConfig, InitConfig, ObjectiveConfig, OptimConfig, ScheduleConfig } from "./types-learning.ts";
+export type { HeadConfig, ModelConfig } from "./types-network.ts";
+export type { AugmentSectionConfig, CropSizes, CropsSectionConfig, MaskSectionConfig } from "./types-views.ts";
 
 /** Exactly one of `epochs`, `steps`, `minutes` is the length; a run given in minutes keeps them and gets its `steps` after its speed is measured. */
 export interface TrainLengthConfig {
@@ -114,26 +58,49 @@ export interface KnnConfig {
   readonly temperature: number;
 }
 
+/** Patch k-NN on labelled masks during training. */
+export interface DenseConfig {
+  /** Images with masks whose patches vote; null = none. */
+  readonly train: string | null;
+  /** Images with masks whose patches are classified; null = the data set's own split. */
+  readonly test: string | null;
+  readonly everyEpochs: number;
+  readonly k: number;
+  readonly imageSizePx: number;
+}
+
+export type MethodName = "dino" | "dinov2" | "dinov3" | "simclr";
+/** `gram` and `highres` go on from a run of DINOv3. */
+export type StageName = "pretrain" | "gram" | "highres";
+
 /** Every value that decides a run, nothing left open but the length of a run given in minutes. */
 export interface TrainConfig {
   readonly seed: number;
-  readonly method: "dino";
+  readonly method: MethodName;
+  readonly stage: StageName;
   readonly model: ModelConfig;
-  readonly crops: CropsConfig;
-  readonly augment: AugmentConfig;
+  readonly crops: CropsSectionConfig;
+  readonly augment: AugmentSectionConfig;
+  readonly mask: MaskSectionConfig;
   readonly head: HeadConfig;
   readonly objective: ObjectiveConfig;
+  readonly gram: GramSectionConfig;
   readonly optim: OptimConfig;
   readonly schedule: ScheduleConfig;
   readonly train: TrainSectionConfig;
+  readonly init: InitConfig;
   readonly data: DataConfig;
   readonly checkpoint: CheckpointConfig;
   readonly log: LogConfig;
   readonly knn: KnnConfig;
+  readonly dense: DenseConfig;
 }
 
+/** The keys of TrainConfig that hold no further keys. */
+export type TopName = "seed" | "method" | "stage";
+
 /** The names of the sections: the keys of TrainConfig that hold further keys. */
-export type SectionName = Exclude<keyof TrainConfig, "seed" | "method">;
+export type SectionName = Exclude<keyof TrainConfig, TopName>;
 
 /** What a user may say: any part of any section. */
 export type UserConfig = {
@@ -151,10 +118,18 @@ export interface RunFacts {
   readonly memoryBytes: number;
   /** Steps that `train.minutes` come to, once the speed was measured. */
   readonly measuredSteps?: number;
+  /** The run that this one goes on from, where there is one. */
+  readonly parent?: TrainConfig;
+  /** Steps that it made. */
+  readonly parentSteps?: number;
+  /** What the weights to begin with say of their network, where they come from no run of ours. */
+  readonly initModel?: Partial<ModelConfig>;
 }
 
 /** A configuration with the reason of every value, by dotted key path. */
 export interface ResolvedConfig {
   readonly config: TrainConfig;
   readonly reasons: Readonly<Record<string, string>>;
+  /** What is allowed and unwise; absent in a configuration that was read back. */
+  readonly warnings?: readonly string[];
 }

@@ -1,0 +1,101 @@
+/** @file Rules of what the networks see: crops, their augmentation, masked patches. */
+import type { AugmentConfig, CropsConfig } from "../../images/index.ts";
+import { because, type Because, type Chooser, METHOD_TITLES, published } from "./choose.ts";
+import { METHOD_VALUES } from "./method-values.ts";
+import { multiple, SMALL_PX } from "./rules-model.ts";
+import type { AugmentSectionConfig, CropsSectionConfig, MaskSectionConfig, MethodName, ModelConfig } from "./types.ts";
+
+/** Local crops at 224 px. */
+const PUBLISHED_LOCAL_PX = 96;
+
+/** Sizes of pictures go by whole patches; a ResNet takes any. */
+export function gridStep({ family, patchSizePx }: Pick<ModelConfig, "family" | "patchSizePx">): number {
+  return family === "resnet" ? 1 : patchSizePx;
+}
+
+/** Settles the crops but for mixed sizes: the published ones at 224 px, scaled down with the pictures. */
+export function settleCrops(
+  choose: Chooser<CropsSectionConfig>,
+  { model, method, view }: { readonly model: ModelConfig; readonly method: MethodName; readonly view: Because<number> },
+): CropsConfig {
+  const values = METHOD_VALUES[method].crops;
+  const globalSizePx = choose("globalSizePx", () => view);
+  const small = view.value <= SMALL_PX;
+  const localCount = choose("localCount", () => {
+    if (values.localCount === 0) return because(0, `${METHOD_TITLES[method]} has two crops of one size`);
+    return small ? because(4, `${view.value} px pictures show little that is new in more crops`) : published(values.localCount, method);
+  });
+  return {
+    globalSizePx,
+    localSizePx: choose("localSizePx", () => localRule(globalSizePx, { model, method })),
+    localCount,
+    globalScaleRange: choose("globalScaleRange", () => published(values.globalScaleRange, method)),
+    localScaleRange: choose("localScaleRange", () =>
+      small ? because([0.1, 0.4] as const, `5 % of a ${view.value} px picture is a few pixels`) : published(values.localScaleRange, method),
+    ),
+    interpolation: choose("interpolation", () => published(values.interpolation, method)),
+  };
+}
+
+function localRule(globalSizePx: number, { model, method }: { readonly model: ModelConfig; readonly method: MethodName }): Because<number> {
+  const step = gridStep(model);
+  if (globalSizePx === 224 && PUBLISHED_LOCAL_PX % step === 0) return published(PUBLISHED_LOCAL_PX, method);
+  if (globalSizePx === 224 && method !== "dino") return published(multiple(PUBLISHED_LOCAL_PX, step), method);
+  const half = Math.min(globalSizePx, multiple(globalSizePx / 2, step, Math.max(1, Math.min(2, Math.floor(globalSizePx / step)))));
+  return because(half, `about half of ${globalSizePx} px, in whole patches of ${step}`);
+}
+
+/** Settles the augmentation: the published one, without blur where it would leave nothing. */
+export function settleAugment(
+  choose: Chooser<AugmentSectionConfig>,
+  { crops, method }: { readonly crops: CropsConfig; readonly method: MethodName },
+): AugmentSectionConfig {
+  const px = crops.globalSizePx;
+  const values = METHOD_VALUES[method];
+  const usual: AugmentSectionConfig = { ...values.augment, blur: "published" };
+  const plain = <K extends keyof AugmentConfig>(key: K): AugmentSectionConfig[K] => choose(key, () => published(usual[key], method));
+  const differs = values.intendedBlur !== values.augment.blurProb;
+  const blur = choose("blur", () =>
+    because(
+      "published",
+      differs ? "what the published code does, not what it means to do: its released models learned so" : "code and paper agree",
+    ),
+  );
+  const blurRule = (): Because<AugmentConfig["blurProb"]> => {
+    if (px <= SMALL_PX) return because([0, 0, 0] as const, `a blur of up to 2 px wipes out ${px} px crops`);
+    if (blur === "intended" && differs) return because(values.intendedBlur, `what ${METHOD_TITLES[method]}'s paper says`);
+    return published(values.augment.blurProb, method);
+  };
+  return {
+    hflip: plain("hflip"),
+    jitterProb: plain("jitterProb"),
+    brightness: plain("brightness"),
+    contrast: plain("contrast"),
+    saturation: plain("saturation"),
+    hue: plain("hue"),
+    grayscale: plain("grayscale"),
+    blur,
+    blurProb: choose("blurProb", blurRule),
+    blurSigmaRange: plain("blurSigmaRange"),
+    solarizeProb: plain("solarizeProb"),
+    solarizeThreshold: plain("solarizeThreshold"),
+    mean: plain("mean"),
+    std: plain("std"),
+  };
+}
+
+/** Settles which patches are masked. */
+export function settleMask(choose: Chooser<MaskSectionConfig>, method: MethodName): MaskSectionConfig {
+  const { mask, ibotWeight } = METHOD_VALUES[method];
+  const plain = <K extends keyof MaskSectionConfig>(key: K): MaskSectionConfig[K] =>
+    choose(key, () =>
+      ibotWeight > 0 ? published(mask[key], method) : because(mask[key], `not used: ${METHOD_TITLES[method]} masks nothing`),
+    );
+  return {
+    probability: plain("probability"),
+    ratioMin: plain("ratioMin"),
+    ratioMax: plain("ratioMax"),
+    fill: plain("fill"),
+    shift: plain("shift"),
+  };
+}
