@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { InternalError, ShapeError } from "../../../core/index.ts";
-import { add, Builder } from "../../trace/index.ts";
+import { add, Builder, gather, scatterAdd, type Tensor } from "../../trace/index.ts";
 import { erf } from "./erf.ts";
 import { interpret } from "./index.ts";
 import type { Cell } from "./rule.ts";
@@ -62,5 +62,27 @@ test("erf() has the values of C's libm to 1e-15, on both of its branches", () =>
   for (const [x, y] of known) {
     expect(Math.abs(erf(x) - y)).toBeLessThanOrEqual(1e-15 * y);
     expect(erf(-x)).toBe(-erf(x));
+  }
+});
+
+test("interpret() holds a trace to its promise that no index comes twice", () => {
+  const run = (make: (x: Tensor, indices: Tensor) => Tensor, indices: readonly number[]) => {
+    const builder = new Builder();
+    builder.output("y", make(builder.input("x", [2]), builder.input("i", [2], { dtype: "i32" })));
+    return interpret(
+      builder.graph(),
+      new Map([
+        ["x", cell([2], 5, 6)],
+        ["i", cell([2], ...indices)],
+      ]),
+    ).get("y")?.data;
+  };
+  const both = [
+    (x: Tensor, i: Tensor) => gather(x, i, { unique: true }),
+    (x: Tensor, i: Tensor) => scatterAdd(x, i, { rows: 2, unique: true }),
+  ];
+  for (const make of both) {
+    expect(run(make, [1, 0])).toEqual(Float64Array.of(6, 5));
+    expect(() => run(make, [1, 1])).toThrow("index 1 comes twice, though the trace promises unique ones; leave `unique` out");
   }
 });

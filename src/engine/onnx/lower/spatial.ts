@@ -81,6 +81,7 @@ function columnsOf(to: Lowering, maps: string, { images, x, places, params }: Co
   const last = (tap: number, i: 0 | 1): number => tap + (places[i] - 1) * strides[i] + 1;
   const taps = Array.from({ length: kernel[0] * kernel[1] }, (_, tap) => {
     const [ty, tx] = [Math.floor(tap / kernel[1]), tap % kernel[1]];
+    if (kernel.every((k) => k === 1) && strides.every((n) => n === 1)) return to.emit("Reshape", [byChannel, row]); // the whole map
     const seen = [byChannel, to.i64([ty, tx]), to.i64([last(ty, 0), last(tx, 1)]), to.i64([2, 3]), to.i64(strides)];
     return to.emit("Reshape", [to.emit("Slice", seen), row]);
   });
