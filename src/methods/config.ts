@@ -1,9 +1,11 @@
 /** @file What a step of a self-distilling method is made of, beside its objectives. */
-import type { BackboneConfig, DinoHeadConfig } from "../nn/index.ts";
+import type { BackboneConfig, DinoHeadConfig, LoraConfig } from "../nn/index.ts";
 
 export interface StepConfig {
   readonly backbone: BackboneConfig;
   readonly head: HeadConfig;
+  /** Low-rank adapters, which then are all of the backbone that learns. */
+  readonly lora?: LoraConfig;
   readonly crops: {
     readonly globalSizePx: number;
     readonly localSizePx: number;

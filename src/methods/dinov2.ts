@@ -49,7 +49,8 @@ export function ibotObjective(config: Dinov2Config): Objective {
   const maskedLogits = ({ patches: tokens }: Group, { builder, params }: Network): Tensor => {
     if (tokens === undefined) throw new RangeError("Cannot take masked patches: the backbone gave none; use one with patch tokens");
     const flat = reshape(tokens, [TEACHER_CROPS * micro * patches, tokens.shape[2] ?? 1]);
-    return applyDinoHead(scoped(params, name), gather(flat, builder.sharedInput("maskIndex", [rows], { dtype: "i32" })), { config: head });
+    const index = builder.sharedInput("maskIndex", [rows], { dtype: "i32" });
+    return applyDinoHead(scoped(params, name), gather(flat, index, { unique: true }), { config: head });
   };
 
   return {

@@ -1,6 +1,6 @@
 /** @file Masked patches of the student's global crops: drawn for the whole batch, then listed for each micro-batch (contracts 7, 8). */
 import type { TypedArray } from "../core/index.ts";
-import { collateMasks, drawMasks, maskUpperBound, type MaskRatios, sliceMasks } from "../images/index.ts";
+import { collateMasks, drawMasks, type MaskList, maskUpperBound, type MaskRatios, sliceMasks } from "../images/index.ts";
 import { gridSideOf } from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
@@ -40,6 +40,14 @@ export const MASK_CUTS: readonly (readonly [string, Cut])[] = [
   ["maskCount", SAME],
 ];
 
+/** The indices of a list whose padding takes places that are not in it: no index repeats, so sums at indices can be made side by side. */
+function distinct({ indices, count }: MaskList, places: number): number[] {
+  const taken = [...indices.subarray(0, count)];
+  const used = new Set(taken);
+  for (let place = 0; taken.length < indices.length && place < places; place++) if (!used.has(place)) taken.push(place);
+  return taken;
+}
+
 /** `mask` `[2·b, p]`, and of its patches `maskIndex`, `maskWeight` (1 / masked in its crop), `maskValid` `[m]`, `maskCount`. */
 export function drawMaskInputs(config: MaskedConfig, { rng, step }: DrawOptions): [string, TypedArray][] {
   const { batchSize, microBatchSize: micro } = config;
@@ -55,7 +63,7 @@ export function drawMaskInputs(config: MaskedConfig, { rng, step }: DrawOptions)
     Float32Array.from(lists.flatMap((l) => [...pick(l)]));
   return [
     ["mask", Float32Array.from(masks)],
-    ["maskIndex", Int32Array.from(lists.flatMap((l) => [...l.indices]))],
+    ["maskIndex", Int32Array.from(lists.flatMap((l) => distinct(l, TEACHER_CROPS * micro * patches)))],
     ["maskWeight", join((l) => l.weights)],
     ["maskValid", join((l) => l.valid)],
     ["maskCount", Float32Array.of(lists.reduce((n, l) => n + l.count, 0))],

@@ -11,16 +11,8 @@
 import { gradients } from "../engine/grad/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
 import { add, Builder, mul, type Tensor } from "../engine/trace/index.ts";
-import {
-  backboneDepth,
-  backboneFeatures,
-  backboneSpecs,
-  backboneState,
-  type ParamSpec,
-  prefixed,
-  scoped,
-  traceParams,
-} from "../nn/index.ts";
+import { backboneDepth, backboneFeatures, backboneState, type ParamSpec, prefixed, traceParams } from "../nn/index.ts";
+import { BACKBONE, backboneParams, backboneParamSpecs, isAdaptedOnly } from "./backbone-params.ts";
 import type { StepConfig } from "./config.ts";
 import { type CropGroup, cropGroups, globalsOf, TEACHER_CROPS } from "./crop-groups.ts";
 import { type Cut, crops, type Learner, type Method } from "./method.ts";
@@ -68,21 +60,21 @@ export function cutsOf(config: StepConfig, objectives: readonly Objective[]): (r
 
 /** Backbone and heads of a trained network, by name. */
 export function learnerOf(
-  { backbone, head }: StepConfig,
+  config: StepConfig,
   objectives: readonly Objective[],
   names: { readonly name: string; readonly follower: string },
 ): Learner {
   return {
     ...names,
-    specs: [...prefixed(backboneSpecs(backbone), "backbone."), ...objectives.flatMap(({ specs }) => specs)],
-    depth: backboneDepth(backbone),
-    isFrozen: (name) => head.normLastLayer && name.endsWith("last_layer.weight_g"),
+    specs: [...backboneParamSpecs(config), ...objectives.flatMap(({ specs }) => specs)],
+    depth: backboneDepth(config.backbone),
+    isFrozen: (name) => (config.head.normLastLayer && name.endsWith("last_layer.weight_g")) || isAdaptedOnly(config, name),
   };
 }
 
 /** Running statistics of batch norm in a network: backbone and heads. */
 export function networkState({ backbone }: Pick<StepConfig, "backbone">, objectives: readonly Objective[]): ParamSpec[] {
-  return [...prefixed(backboneState(backbone), "backbone."), ...objectives.flatMap((o) => o.headState)];
+  return [...prefixed(backboneState(backbone), BACKBONE), ...objectives.flatMap((o) => o.headState)];
 }
 
 /** The teacher on one micro-batch of global crops; its class tokens are given out for monitors. */
@@ -186,15 +178,12 @@ interface ForwardOptions {
 }
 
 /** The backbone on one group's crops. */
-function forward(
-  { backbone: config }: StepConfig,
-  group: CropGroup,
-  { network, region, wantsPatches: patches, view }: ForwardOptions,
-): Group {
+function forward(step: StepConfig, group: CropGroup, { network, region, wantsPatches: patches, view }: ForwardOptions): Group {
   const { builder, params, b, state } = network;
+  const { backbone: config } = step;
   const images = builder.input(group.name, [group.count * b, config.channels ?? 3, group.sizePx, group.sizePx]);
   const features = builder.inRegion(region, () =>
-    backboneFeatures(scoped(params, "backbone."), images, { config, patches, ...state.options("backbone."), ...view }),
+    backboneFeatures(backboneParams(step, params), images, { config, patches, ...state.options(BACKBONE), ...view }),
   );
   return { ...group, ...features };
 }

@@ -44,7 +44,8 @@ export function patchSizeOf(config: BackboneConfig): number {
 /** Patches along a side of a square picture. */
 export function gridSideOf(config: BackboneConfig, sizePx: number): number {
   const side = sizePx / patchSizeOf(config);
-  return isViT(config) ? side : Math.ceil(side);
+  if (isViT(config)) return side;
+  return config.family === "convnext" ? Math.floor(side) : Math.ceil(side);
 }
 
 /** Parameters under their published names. */

@@ -47,7 +47,7 @@ function addBranch(x: Tensor, { of, onto, drop }: Branch): Tensor {
   const { rows, scale } = drop;
   if (rows.dtype !== "i32" || rows.shape.length !== 1 || (rows.shape[0] ?? 0) > b)
     throw new ShapeError(`Cannot drop to the samples ${rows.toString()}: the batch has ${b}; give int32[s] with s from 1 to ${b}`);
-  return add(onto, scatterAdd(mul(of(gather(x, rows)), scale), rows, b));
+  return add(onto, scatterAdd(mul(of(gather(x, rows, { unique: true })), scale), rows, { rows: b, unique: true }));
 }
 
 /** `x += ls1 · attn(norm x)`, `x += ls2 · ffn(norm x)`: `[b, t, d]` -> the same, or `[b, 1, d]` where only the class token is wanted. */

@@ -1,7 +1,8 @@
 /** @file DINO's projection head: an MLP, L2 normalisation and a last layer over prototypes, weight-normed or plain. DINO spec §1.4, §3.4. */
-import { add, dot, gelu, l2Normalize, mul, reduceMean, reduceSumSquare, reshape, rsqrt, sub, type Tensor } from "../engine/trace/index.ts";
+import { dot, gelu, l2Normalize, mul, reduceSumSquare, reshape, rsqrt, type Tensor } from "../engine/trace/index.ts";
+import { batchNorm, batchNormSpecs, batchNormState, type BatchNormState } from "./batch-norm.ts";
 import { linear } from "./layers.ts";
-import { linearSpecs, normSpecs, type Params, type ParamSpec, scoped } from "./params.ts";
+import { linearSpecs, type Params, type ParamSpec, scoped } from "./params.ts";
 
 export interface DinoHeadConfig {
   readonly width: number;
@@ -32,7 +33,7 @@ export function dinoHeadSpecs(config: DinoHeadConfig): ParamSpec[] {
         in: w[i] ?? 1,
         out: w[i + 1] ?? 1,
       }),
-      ...(batchNorm && i < layers - 1 ? normSpecs(`mlp.${place(config, i) + 1}`, w[i + 1] ?? 1) : []),
+      ...(batchNorm && i < layers - 1 ? batchNormSpecs(`mlp.${place(config, i) + 1}`, w[i + 1] ?? 1) : []),
     ]).flat(),
     ...lastLayerSpecs(config),
   ];
@@ -50,60 +51,22 @@ function lastLayerSpecs({ bottleneck, prototypes, lastLayer = "weight-norm" }: D
 /** Names and shapes of the running statistics of batch norm: state, not parameters. */
 export function dinoHeadState(config: DinoHeadConfig): ParamSpec[] {
   if (!config.batchNorm) return [];
-  return Array.from({ length: config.layers - 1 }, (_, i) => {
-    const name = `mlp.${place(config, i) + 1}`;
-    return [
-      { name: `${name}.running_mean`, shape: [config.hidden], init: { kind: "zeros" } as const },
-      { name: `${name}.running_var`, shape: [config.hidden], init: { kind: "ones" } as const },
-    ];
-  }).flat();
+  return Array.from({ length: config.layers - 1 }, (_, i) => batchNormState(`mlp.${place(config, i) + 1}`, config.hidden)).flat();
 }
 
-export interface HeadOptions {
+/** Features in, and batch norm's running statistics: with `onState` new ones are given out and batch statistics are used (training). */
+export interface HeadOptions extends BatchNormState {
   readonly config: DinoHeadConfig;
-  /** Running statistics by name; with `onState` new ones are given out and batch statistics are used (training). */
-  readonly state?: Params;
-  readonly onState?: (name: string, next: Tensor) => void;
-}
-
-const BN_MOMENTUM = 0.1;
-const BN_EPS = 1e-5;
-
-/** Batch norm over rows; biased variance normalises, the unbiased one goes into the running statistics. */
-function batchNorm(
-  params: Params,
-  x: Tensor,
-  { name, state, onState }: { name: string; state: Params | undefined; onState: HeadOptions["onState"] },
-): Tensor {
-  const rows = x.shape[0] ?? 1;
-  const affine = (y: Tensor): Tensor => add(mul(y, params("weight")), params("bias"));
-  if (onState === undefined || state === undefined) {
-    if (state === undefined) throw new RangeError("Cannot apply batch norm: it has no running statistics; pass the head's state");
-    return affine(mul(sub(x, state("running_mean")), rsqrt(add(state("running_var"), BN_EPS))));
-  }
-  const mean = reduceMean(x, [0]);
-  const centred = sub(x, mean);
-  const variance = reduceMean(mul(centred, centred), [0]);
-  const toward = (old: Tensor, now: Tensor): Tensor => add(mul(old, 1 - BN_MOMENTUM), mul(now, BN_MOMENTUM));
-  onState(`${name}.running_mean`, toward(state("running_mean"), mean));
-  onState(`${name}.running_var`, toward(state("running_var"), mul(variance, rows / Math.max(1, rows - 1))));
-  return affine(mul(centred, rsqrt(add(variance, BN_EPS))));
 }
 
 /** The head without its last layer: features `[rows, width]` -> L2-normalised `[rows, bottleneck]`. */
-export function applyHeadTrunk(params: Params, x: Tensor, { config, state, onState }: HeadOptions): Tensor {
+export function applyHeadTrunk(params: Params, x: Tensor, { config, ...state }: HeadOptions): Tensor {
   let h = x;
   for (let i = 0; i < config.layers; i++) {
     const at = place(config, i);
     h = linear(scoped(params, config.layers === 1 ? "mlp." : `mlp.${at}.`), h);
     if (i === config.layers - 1) break;
-    const name = `mlp.${at + 1}`;
-    if (config.batchNorm)
-      h = batchNorm(scoped(params, `${name}.`), h, {
-        name,
-        state: state === undefined ? undefined : scoped(state, `${name}.`),
-        onState,
-      });
+    if (config.batchNorm) h = batchNorm(params, h, { name: `mlp.${at + 1}`, ...state });
     h = gelu(h);
   }
   return l2Normalize(h, 1e-12);

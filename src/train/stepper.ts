@@ -43,9 +43,9 @@ export interface StepScalars {
   readonly clip: Clip;
   readonly freezeLastLayer: boolean;
   /** Only heads learn: a new head is warmed up on a given backbone. */
-  readonly freezeBackbone?: boolean;
+  readonly freezeBackbone?: boolean | undefined;
   /** Further scalar inputs of the parts, by name: weights of objectives. */
-  readonly inputs?: Readonly<Record<string, number>>;
+  readonly inputs?: Readonly<Record<string, number>> | undefined;
 }
 
 export interface StepInputs {

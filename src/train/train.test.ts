@@ -167,12 +167,12 @@ describe("train", () => {
     const [from, to] = [join(dir, "init-from"), join(dir, "init-to")];
     await train({ config: config(2), out: from });
     const notes: string[] = [];
-    await train({ config: config(1), out: to, init: from, onNotice: (line) => notes.push(line) });
+    await train({ config: { ...config(1), init: { from } }, out: to, onNotice: (line) => notes.push(line) });
     expect(notes.join("\n")).toMatch(/Began with (\d+) of \1 tensors/);
     const other = { ...config(1), head: { prototypes: 16, hidden: 32, bottleneck: 16 } };
-    const partly = { config: other, out: join(dir, "init-part"), init: from };
+    const partly = { config: { ...other, init: { from } }, out: join(dir, "init-part") };
     await expect(train(partly)).rejects.toThrow(/last_layer\.weight_v is \[32, 16\] and should be \[16, 16\].*--allow-partial/);
-    await train({ ...partly, overwrite: true, allowPartial: true });
+    await train({ ...partly, config: { ...other, init: { from, allowPartial: true } }, overwrite: true });
   });
 
   test("a second run on the same folder is refused while the first one lasts", async () => {

@@ -10,14 +10,16 @@ const OPTIONS = {
   data: dataOption("the images"),
   out: text("DIR", "the run folder to write"),
   model: text("PRESET", "the network: vit_small_patch16, dino_vits8, vit_nano_patch4, ...; default: chosen by the data"),
-  method: choice(["dino"], "how to train"),
+  method: choice(["dino", "dinov2", "dinov3", "simclr"], "how to train"),
+  stage: choice(["pretrain", "gram", "highres"], "dinov3: a later stage that goes on from the run in --init"),
   epochs: number("N", "length in passes over the data", { above: 0 }),
   steps: integer("N", "length in optimizer steps", { min: 1 }),
   minutes: number("N", "length in minutes; the speed is measured once, then the number of steps is fixed", { above: 0 }),
   "batch-size": integer("N", "images in one micro-batch", { min: 1 }),
   accumulate: integer("N", "micro-batches in one step", { min: 1 }),
   "knn-data": dataOption("labelled images for k-NN during training"),
-  init: text("WEIGHTS", "begin with these weights"),
+  "dense-data": text("DIR", "images with masks for patch k-NN during training"),
+  init: text("WEIGHTS", "begin with these weights: a run folder, a model folder or a weights file"),
   resume: flag("go on with the run in --out from its last whole checkpoint"),
   "accept-data-change": flag("with --resume: go on although images were added, changed or removed"),
   overwrite: flag("delete the run that is in --out first"),
@@ -50,6 +52,10 @@ const ALIASES = {
   decode: "data.decode",
   alpha: "data.alpha",
   "knn-data": "knn.train",
+  "dense-data": "dense.train",
+  stage: "stage",
+  init: "init.from",
+  "allow-partial": "init.allowPartial",
 } as const satisfies Partial<Record<keyof typeof OPTIONS, string>>;
 
 /** What `train()` of the library is told by the command line. */
@@ -61,8 +67,6 @@ export interface TrainCommandOptions {
   readonly resume: boolean;
   readonly overwrite: boolean;
   readonly acceptDataChange: boolean;
-  readonly init: string | undefined;
-  readonly allowPartial: boolean;
   readonly skipBroken: boolean;
   readonly printConfig: boolean;
   readonly dryRun: boolean;
@@ -93,7 +97,8 @@ function checkTogether(values: TrainValues, config: UserConfig): void {
   const { replay } = values;
   if (replay === undefined && !dry) need(values.out, "out", "a run is written to a folder");
   if (values.resume === true) need(values.out, "out", "--resume needs the run folder");
-  if (replay === undefined && values.resume !== true) need(config.data?.path, "data", "there are no images to train on");
+  const goesOn = config.stage !== undefined && config.stage !== "pretrain"; // on the images of the run before
+  if (replay === undefined && values.resume !== true && !goesOn) need(config.data?.path, "data", "there are no images to train on");
 }
 
 /** Options of the library from options of the command line; `file` is what `--config` holds. Throws UsageError and ConfigError. */
@@ -106,8 +111,6 @@ async function toTrainOptions(values: TrainValues, file: UserConfig): Promise<Tr
     resume: values.resume ?? false,
     overwrite: values.overwrite ?? false,
     acceptDataChange: values["accept-data-change"] ?? false,
-    init: values.init,
-    allowPartial: values["allow-partial"] ?? false,
     skipBroken: values["skip-broken"] ?? false,
     printConfig: values["print-config"] ?? false,
     dryRun: values["dry-run"] ?? false,
@@ -130,6 +133,8 @@ export const trainCommand: Command = defineCommand({
     "tricera train --out runs/first --resume",
     "tricera train --data ~/photos --model vit_tiny_patch16 --print-config",
     "tricera train --config run.yaml --out runs/second --dry-run",
+    "tricera train --method dinov3 --data ~/photos --out runs/v3",
+    "tricera train --method dinov3 --stage gram --init runs/v3 --out runs/v3-gram",
   ],
   options: OPTIONS,
   run: async (values, context) => {

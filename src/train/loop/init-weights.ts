@@ -1,33 +1,67 @@
-/** @file Beginning with given weights. */
+/** @file Beginning with given weights: the end of an earlier run, whole, or a backbone for new heads. */
 import { join } from "node:path";
-import { ConfigError } from "../../core/index.ts";
-import { readSafetensors } from "../../weights/index.ts";
+import { ConfigError, type HostTensor } from "../../core/index.ts";
+import { type NamedTensors, readSafetensors } from "../../weights/index.ts";
 import { findLatestCheckpoint } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { listMismatches } from "./run-state.ts";
+import type { Parent } from "./parent.ts";
+import { listMismatches, readState } from "./run-state.ts";
 
-/** Puts the weights of a file, or of a run's teacher, into student and teacher alike. Throws ConfigError for any that do not fit. */
-export async function loadInit(
-  stepper: Stepper,
-  from: string,
-  { allowPartial, note }: { readonly allowPartial: boolean; readonly note: (line: string) => void },
-): Promise<void> {
-  const file = from.endsWith(".safetensors") ? from : join((await findLatestCheckpoint(from))?.dir ?? from, "teacher.safetensors");
-  const { tensors } = await readSafetensors(file);
-  const wanted = new Map(stepper.specs.map((s) => [s.name, s.shape] as const));
-  const mismatches = listMismatches(tensors, wanted);
+/** Goes on where a run ended: student, teacher, optimizer and state. Throws ConfigError for a run of another network. */
+export async function continueRun(stepper: Stepper, { dir, last }: Parent, note: (line: string) => void): Promise<void> {
+  await readState(last.dir, stepper, { only: ["student", "teacher", "optimizer", "method"] });
+  note(`Goes on from step ${last.state.step} of "${dir}"`);
+}
+
+export interface InitOptions {
+  readonly allowPartial: boolean;
+  readonly note: (line: string) => void;
+}
+
+/**
+ * Puts the weights of a file, or of a run's teacher, into student and teacher alike. A head that the file has nothing of may be new; of the
+ * rest every tensor must be used and none be left over, unless partial weights are allowed. Throws ConfigError with all that do not fit.
+ */
+export async function loadInit(stepper: Stepper, from: string, { allowPartial, note }: InitOptions): Promise<void> {
+  const { file, tensors } = await readGiven(from);
+  const groups = new Set([...tensors.keys()].map(groupOf));
+  const wanted = stepper.specs.filter(({ name }) => groups.has(groupOf(name)));
+  const mismatches = listMismatches(tensors, new Map(wanted.map((s) => [s.name, s.shape] as const)));
   if (mismatches.length > 0 && !allowPartial)
     throw new ConfigError(
-      `Cannot begin with "${file}": ${mismatches.join("; ")}; choose the model of those weights, or take what fits by --allow-partial`,
-      { keyPath: "init" },
+      `Cannot begin with "${file}": ${mismatches.join("; ")}; choose the model and method of those weights, or take what fits by --allow-partial`,
+      { keyPath: "init.from" },
     );
-  let used = 0;
-  for (const { name, data } of stepper.specs.map((s) => ({ name: s.name, data: stepper.flats.params.view(s.name) }))) {
-    const given = tensors.get(name);
-    if (!(given?.data instanceof Float32Array) || given.data.length !== data.length) continue;
-    data.set(given.data);
-    stepper.flats.teacher.view(name).set(given.data);
-    used++;
-  }
-  note(`Began with ${used} of ${stepper.specs.length} tensors of "${file}"`);
+  const used = new Set(stepper.specs.filter((s) => copyInto(stepper, s.name, tensors.get(s.name))).map((s) => s.name));
+  const made = stepper.specs.filter((s) => !used.has(s.name)).map((s) => s.name);
+  const ignored = [...tensors.keys()].filter((name) => !used.has(name));
+  note(`Began with ${used.size} of ${stepper.specs.length} tensors of "${file}"${told("new", made)}${told("ignored", ignored)}`);
+}
+
+/** "backbone", "dino_head", "ibot_head". */
+function groupOf(name: string): string {
+  return name.split(".", 1)[0] ?? name;
+}
+
+function told(what: string, names: readonly string[]): string {
+  if (names.length === 0) return "";
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(groupOf(name), (counts.get(groupOf(name)) ?? 0) + 1);
+  return `; ${what}: ${[...counts].map(([group, n]) => `${n} of ${group}`).join(", ")}`;
+}
+
+/** The tensors by our names: `backbone.*`, and heads where there are any. */
+async function readGiven(from: string): Promise<{ readonly file: string; readonly tensors: NamedTensors }> {
+  const file = from.endsWith(".safetensors") ? from : join((await findLatestCheckpoint(from))?.dir ?? from, "teacher.safetensors");
+  const { tensors } = await readSafetensors(file);
+  return { file, tensors };
+}
+
+/** Copies one tensor into student and teacher; false where there is none that fits. */
+function copyInto(stepper: Stepper, name: string, given: HostTensor | undefined): boolean {
+  const data = stepper.flats.params.view(name);
+  if (!(given?.data instanceof Float32Array) || given.data.length !== data.length) return false; // shapes of equal names differ only with their sizes
+  data.set(given.data);
+  stepper.flats.teacher.view(name).set(given.data);
+  return true;
 }

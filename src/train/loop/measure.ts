@@ -1,15 +1,7 @@
 /** @file How long a step takes, measured without changing anything; a run in minutes fixes its length by it. */
 import type { Loader } from "../../data/index.ts";
-import {
-  flatten,
-  mergeConfigs,
-  planSteps,
-  type ResolvedConfig,
-  resolveConfig,
-  SET_BY_YOU,
-  setKey,
-  type UserConfig,
-} from "../config/index.ts";
+import { flatten, mergeConfigs, planSteps, type ResolvedConfig, SET_BY_YOU, setKey, type UserConfig } from "../config/index.ts";
+import { resolveBeginning, settleBeginning } from "./beginning.ts";
 import { gatherFacts, writeConfig } from "./prepare.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";
@@ -48,7 +40,8 @@ export async function settleLength(run: Run, session: Session, loader: Loader): 
   const ms = await measureStep(session, { loader, signal: options.signal });
   const minutes = config.train.minutes ?? 1;
   const measured = Math.max(TIMED_STEPS, Math.round((minutes * 60_000) / ms));
-  const settled = resolveConfig(saidByUser(resolved), { ...(await gatherFacts(list)), measuredSteps: measured });
+  const facts = { ...(await gatherFacts(list)), measuredSteps: measured };
+  const settled = resolveBeginning(await settleBeginning(saidByUser(resolved)), facts);
   await writeConfig(run.dir, settled);
   run.note(`A step takes ${(ms / 1000).toFixed(2)} s: ${minutes} minutes come to ${measured} steps`);
   return { resolved: settled, totalSteps: measured };

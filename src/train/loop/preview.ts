@@ -9,10 +9,10 @@ import {
   estimateMemory,
   formatConfig,
   planSteps,
-  resolveConfig,
   type TrainConfig,
   type UserConfig,
 } from "../config/index.ts";
+import { resolveBeginning, settleBeginning } from "./beginning.ts";
 import { drawContactSheet } from "./contact-sheet.ts";
 import { imagesOfStep } from "./method-config.ts";
 import { measureStep } from "./measure.ts";
@@ -24,8 +24,9 @@ const TIMED = 2;
 
 /** The resolved configuration, one line a value. */
 export async function printConfig(user: UserConfig, options: JobOptions): Promise<string> {
-  const list = await listData(user.data?.path ?? "", options);
-  return formatConfig(resolveConfig(user, await gatherFacts(list)));
+  const beginning = await settleBeginning(user);
+  const list = await listData(beginning.user.data?.path ?? "", options);
+  return formatConfig(resolveBeginning(beginning, await gatherFacts(list)));
 }
 
 export interface DryRun {
@@ -42,9 +43,10 @@ export interface DryRun {
 
 /** What a run would take, its step measured on the real images, and a picture of its crops. Nothing is trained. */
 export async function dryRun(user: UserConfig, options: JobOptions & { readonly out?: string | undefined }): Promise<DryRun> {
-  const list = await listData(user.data?.path ?? "", options);
+  const beginning = await settleBeginning(user);
+  const list = await listData(beginning.user.data?.path ?? "", options);
   const look = await lookAtImages(list, imagePolicy(user));
-  const { config } = resolveConfig(user, factsOf(look));
+  const { config } = resolveBeginning(beginning, factsOf(look));
   assertFitsMemory(config, factsOf(look).memoryBytes);
   const stepMs = await timeStep(list, { config, signal: options.signal });
   const contactSheet = options.out === undefined ? "tricera-dry-run.png" : join(options.out, "dry-run.png");

@@ -8,6 +8,7 @@ import { renderReport } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
 import { KnnProbe } from "../probes/knn-probe.ts";
+import { type DenseLook, openPatchProbe, type PatchProbe } from "../probes/patch-probe.ts";
 import { type SampleContext, storeFirstSight, storeLastSight } from "../probes/neighbour-sample.ts";
 import { assembleReport, storeAlarm, storeFacts } from "../probes/run-report.ts";
 import { shownImages, snapshotSteps, storeSnapshot } from "../probes/snapshots.ts";
@@ -16,6 +17,7 @@ import type { Stepper } from "../stepper.ts";
 import { vitOf } from "./method-config.ts";
 
 const BACKBONE = "backbone.";
+const DRIFT_FROM_SHARE = 0.1;
 
 export interface ProbeOptions {
   readonly dir: string;
@@ -23,6 +25,7 @@ export interface ProbeOptions {
   readonly resolved: ResolvedConfig;
   readonly stepper: Stepper;
   readonly device: Device;
+  readonly totalSteps: number;
 }
 
 /** The teacher's backbone, read in place: it follows the run. */
@@ -45,6 +48,7 @@ export class Probe implements AsyncDisposable {
   readonly #pool: EvalPool;
   readonly #shown: DataList;
   readonly #knn: KnnProbe;
+  readonly #patches: PatchProbe;
 
   constructor(options: ProbeOptions) {
     const { config } = options.resolved;
@@ -53,6 +57,20 @@ export class Probe implements AsyncDisposable {
     this.#pool = openPool(config);
     this.#shown = shownImages(options.list);
     this.#knn = new KnnProbe({ config, encoder: this.#encoder, pool: this.#pool });
+    this.#patches = openPatchProbe({
+      runDir: options.dir,
+      list: options.list,
+      encoder: this.#encoder,
+      pool: this.#pool,
+      imageSizePx: config.crops.globalSizePx,
+      dense: config.dense,
+      mean: config.augment.mean,
+      std: config.augment.std,
+      threads: config.train.threads,
+      // a random network's patches say nothing: drift is measured from where some learning is done
+      driftFromStep: config.init.from === null ? Math.round(DRIFT_FROM_SHARE * options.totalSteps) : 0,
+      quietSteps: Math.min(100, Math.ceil(options.totalSteps / 5)),
+    });
   }
 
   get #sampleContext(): SampleContext {
@@ -67,6 +85,11 @@ export class Probe implements AsyncDisposable {
   /** Top-1 of the teacher on the labelled images, 0 to 1. */
   async knn(signal: AbortSignal | undefined): Promise<number> {
     return this.#knn.top1(signal);
+  }
+
+  /** Dense features of the teacher: monitors on fixed images, and with `score` patch k-NN where images with masks are given. */
+  async dense(step: number, options: { readonly score: boolean; readonly signal: AbortSignal | undefined }): Promise<DenseLook> {
+    return await this.#patches.look(step, options);
   }
 
   /** Stores what the teacher makes of the fixed images; the first time also of the sample whose neighbours the report shows. */

@@ -3,6 +3,7 @@ import { Rng } from "../../core/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
 import { findNotFinite, readDump, type StepDump } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
+import { variantOfStep } from "./method-config.ts";
 import { readState } from "./run-state.ts";
 import { openCrops, openStepper } from "./session.ts";
 
@@ -32,11 +33,12 @@ export async function replayDump(dir: string, { signal }: { readonly signal?: Ab
   await using pool = openCrops(config);
   const batch = await pool.crop(
     images.map(({ sampleId, path, offset, bytes }) => ({ sampleId, path, ...(offset === undefined ? {} : { offset, bytes: bytes ?? 0 }) })),
-    epoch,
+    { epoch, variant: variantOfStep(config, step - 1) },
   );
   const crops = [
     ["globals", batch.globals],
     ["locals", batch.locals],
+    ["Gram crops", batch.gramCrops ?? []],
   ] as const;
   const before = [...notFiniteOf(stepper, "params"), ...findNotFinite(crops)];
   const result = await stepper.step({ ...batch, step: step - 1, rng: new Rng(config.seed), scalars, signal });

@@ -83,10 +83,11 @@ export function listMismatches(tensors: NamedTensors, wanted: ReadonlyMap<string
   ];
 }
 
-/** Reads a checkpoint's files into the stepper; all are checked before the first number is changed. */
-export async function readState(dir: string, stepper: Stepper): Promise<void> {
+/** Reads a checkpoint's files into the stepper; all (or those named) are checked before the first number is changed. */
+export async function readState(dir: string, stepper: Stepper, { only }: { readonly only?: readonly string[] } = {}): Promise<void> {
   const copies: (() => void)[] = [];
   for (const [name, views] of filesOf(stepper)) {
+    if (only !== undefined && !only.includes(name)) continue;
     const file = join(dir, `${name}.safetensors`);
     const { tensors } = await readSafetensors(file);
     const wanted = new Map([...views].map(([key, { shape }]) => [key, shape] as const));

@@ -1,12 +1,14 @@
 /** @file The training loop: steps until the end or a stop, what is written after each, and what is left behind. */
 import { Loader } from "../../data/index.ts";
 import type { FailedImage } from "../../images/node/index.ts";
-import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
+import type { TrainConfig } from "../config/index.ts";
 import { MetricsLog, type MetricsLine, readMetrics, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
-import { imagesOfStep, scheduleScalars } from "./method-config.ts";
+import { imagesOfStep, scheduleScalars, variantOfStep } from "./method-config.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
+import { isGramUpdateDue, renewGramTeacher } from "./gram-teacher.ts";
 import { Keeper } from "./keeper.ts";
+import { look, type LookContext, lookAtStart } from "./looks.ts";
 import { settleLength } from "./measure.ts";
 import { Probe } from "./probe.ts";
 import type { Run } from "./run.ts";
@@ -24,17 +26,8 @@ export interface RunResult {
 }
 
 /** What the loop has at hand: everything here lives as long as the run. */
-interface Bench {
-  readonly run: Run;
-  readonly session: Session;
-  readonly resolved: ResolvedConfig;
-  readonly totalSteps: number;
-  readonly loader: Loader;
-  readonly keeper: Keeper;
-  readonly probe: Probe;
+interface Bench extends LookContext {
   readonly watch: Watch;
-  readonly metrics: MetricsLog;
-  readonly board: TensorboardWriter | undefined;
 }
 
 /** Where the loop stands. */
@@ -57,6 +50,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
       startStep: session.startStep,
       endStep,
       ahead: 2,
+      variantOf: (step) => variantOfStep(config, step),
       skipBroken: run.options.skipBroken ?? true,
       onFailed,
     });
@@ -66,7 +60,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
   using metrics = MetricsLog.open(run.dir, { step: session.startStep });
   const board = resolved.config.log.tensorboard ? TensorboardWriter.open(run.dir, { step: session.startStep }) : undefined;
   const keeper = await Keeper.open({ run, session, resolved, stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
-  await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device });
+  await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device, totalSteps });
   const watch = new Watch(resolved.config, totalSteps);
   const bench: Bench = { run, session, resolved, totalSteps, loader, keeper, probe, watch, metrics, board };
   const at: Standing = { step: session.startStep, loss: await lastLoss(run.dir), stepMs: 0 };
@@ -109,6 +103,7 @@ async function loop(bench: Bench, at: Standing): Promise<void> {
     loader.recycle(batch);
     const ms = performance.now() - before;
     at.step++;
+    if (isGramUpdateDue(resolved.config, at.step)) renewGramTeacher(session.stepper);
     at.loss = result.loss;
     at.stepMs += ms;
     const { line, alarms } = bench.watch.read(at.step, result, { scalars, ms, loader, stepsPerEpoch: loader.stepsPerEpoch });
@@ -145,31 +140,6 @@ function report({ run, totalSteps }: Bench, step: number, now: { readonly line: 
     unit: "steps",
     detail: `loss ${Number(loss).toFixed(3)} · ${Number(imagesPerSecond).toFixed(1)} images/s`,
   });
-}
-
-/** What the untrained network shows, seen after the first step, so that nobody waits for that one. */
-async function lookAtStart(bench: Bench, start: Float32Array): Promise<void> {
-  const { data } = bench.session.stepper.flats.teacher;
-  const now = data.slice();
-  data.set(start);
-  try {
-    await look(bench, 0);
-  } finally {
-    data.set(now);
-  }
-}
-
-/** Looks at the teacher where it is time: pictures for the report, k-NN, and the best teacher so far. */
-async function look({ run, resolved, totalSteps, loader, keeper, probe, metrics, board }: Bench, step: number): Promise<void> {
-  const { log, knn } = resolved.config;
-  const isDue = (every: number): boolean => every > 0 && (step % every === 0 || step === totalSteps);
-  if (isDue(log.imagesEverySteps)) await probe.snapshot(step, run.options.signal);
-  if (knn.train === null || !isDue(Math.max(1, Math.round(knn.everyEpochs * loader.stepsPerEpoch)))) return;
-  const knnTop1 = await probe.knn(run.options.signal);
-  metrics.append({ step, knnTop1 });
-  board?.scalars(step, { knnTop1 });
-  run.note(`k-NN top-1 after step ${step}: ${(100 * knnTop1).toFixed(1)} %`);
-  await keeper.score(step, knnTop1);
 }
 
 /** Saves the last whole step, the teacher and the report. */

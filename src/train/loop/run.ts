@@ -3,7 +3,9 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError, type JobOptions } from "../../core/index.ts";
 import { compareLists, type DataList, describeChanges, freezeList, listData, readFrozenList } from "../../data/index.ts";
-import { diffForResume, type ResolvedConfig, resolveConfig, type UserConfig } from "../config/index.ts";
+import { diffForResume, type ResolvedConfig, type UserConfig } from "../config/index.ts";
+import { resolveBeginning, settleBeginning } from "./beginning.ts";
+import type { Parent } from "./parent.ts";
 import { gatherFacts, readConfig, writeConfig } from "./prepare.ts";
 
 /** What `train()` is asked for. */
@@ -11,9 +13,6 @@ export interface RunOptions extends JobOptions {
   readonly resume?: boolean;
   readonly overwrite?: boolean;
   readonly acceptDataChange?: boolean;
-  /** Weights to begin with: `.safetensors` with our names, or a run folder. */
-  readonly init?: string | undefined;
-  readonly allowPartial?: boolean;
   readonly skipBroken?: boolean;
 }
 
@@ -23,6 +22,8 @@ export interface Run {
   readonly list: DataList;
   readonly resolved: ResolvedConfig;
   readonly options: RunOptions;
+  /** The run that a new one goes on from. */
+  readonly parent?: Parent | undefined;
   /** A line for people: on the terminal and in `train.log`. */
   readonly note: (line: string) => void;
 }
@@ -38,12 +39,14 @@ export async function prepareNew(dir: string, user: UserConfig, run: Pick<Run, "
     throw new ConfigError(`Cannot start a run in "${dir}": there is one already; use --resume, --overwrite or another --out`, {
       keyPath: "out",
     });
-  const list = await listData(user.data?.path ?? "", { ...options, onNotice: note });
-  const resolved = resolveConfig(user, await gatherFacts(list));
+  const beginning = await settleBeginning(user);
+  const list = await listData(beginning.user.data?.path ?? "", { ...options, onNotice: note });
+  const resolved = resolveBeginning(beginning, await gatherFacts(list));
+  for (const warning of resolved.warnings ?? []) note(`Warning: ${warning}`);
   for (const name of there) await rm(join(dir, name), { recursive: true, force: true });
   await freezeList(dir, list);
   await writeConfig(dir, resolved);
-  return { dir, list, resolved, options, note };
+  return { dir, list, resolved, options, note, parent: beginning.parent };
 }
 
 /** Reads a run and what may change of it. Throws ConfigError for a changed configuration and for changed images. */

@@ -7,8 +7,9 @@ import { type CropPool, openCropPool } from "../../images/node/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
 import { Stepper, type StepperOptions } from "../stepper.ts";
-import { methodOf, optimizerOf } from "./method-config.ts";
-import { loadInit } from "./init-weights.ts";
+import { cropsOf, methodOf, optimizerOf, variantsOf } from "./method-config.ts";
+import { loadGramTeacher } from "./gram-teacher.ts";
+import { continueRun, loadInit } from "./init-weights.ts";
 import { runtimeName } from "./prepare.ts";
 import { readState, readStepCounts } from "./run-state.ts";
 import type { Run } from "./run.ts";
@@ -29,10 +30,12 @@ export function openStepper(config: TrainConfig, device: Device, stepCounts?: St
   const { optim, train } = config;
   return new Stepper({
     method: methodOf(config),
+    variants: variantsOf(config),
     device,
     optimizer: optimizerOf(config),
     layerDecay: optim.layerDecay,
     patchEmbedLrScale: optim.patchEmbedLrScale,
+    decayRule: optim.decayRule,
     checkpointing: train.checkpointing,
     threads: train.threads,
     ...(stepCounts === undefined ? {} : { stepCounts }),
@@ -40,9 +43,11 @@ export function openStepper(config: TrainConfig, device: Device, stepCounts?: St
 }
 
 /** The workers that make a configuration's crops. */
-export function openCrops({ data, crops, augment, seed }: TrainConfig): CropPool {
-  const { decode, alpha, workers, cacheMb } = data;
-  return openCropPool({ threads: Math.max(1, workers), seed, crops, augment, decode, alpha, cacheBytes: cacheMb * 1e6 });
+export function openCrops(config: TrainConfig): CropPool {
+  const { decode, alpha, workers, cacheMb } = config.data;
+  const { seed, augment } = config;
+  const [crops, ...variants] = cropsOf(config);
+  return openCropPool({ threads: Math.max(1, workers), seed, crops, variants, augment, decode, alpha, cacheBytes: cacheMb * 1e6 });
 }
 
 /** Throws FormatError when `data.jsonl` is not the list the checkpoint was made with: the order of the images would be another one. */
@@ -53,6 +58,15 @@ function checkSameList({ dir, list }: Run, { state }: FoundCheckpoint): void {
     `Cannot resume "${dir}": data.jsonl has ${list.entries.length} images and is not the list of checkpoint ${state.step}; put the file back from a copy, or start a new run with --init`,
     { file },
   );
+}
+
+/** Puts the weights that a new run begins with in place. */
+async function begin({ resolved, parent, note }: Run, stepper: Stepper): Promise<void> {
+  const { stage, init, gram } = resolved.config;
+  if (stage !== "pretrain" && parent !== undefined) await continueRun(stepper, parent, note);
+  else if (init.from !== null) await loadInit(stepper, init.from, { allowPartial: init.allowPartial, note });
+  await loadGramTeacher(stepper, gram.teacher);
+  if (stepper.fixed.has("gram")) note(`Gram teacher: "${gram.teacher}" (${resolved.reasons["gram.teacher"] ?? ""})`);
 }
 
 /** Opens everything, at the last whole checkpoint where the run goes on, and closes it after `use`. */
@@ -73,7 +87,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   if (found !== undefined) await readState(found.dir, stepper);
   else {
     stepper.init(rng.split("init"));
-    if (options.init !== undefined) await loadInit(stepper, options.init, { allowPartial: options.allowPartial ?? false, note });
+    await begin(run, stepper);
   }
   await using pool = openCrops(config);
   return await use({ device, runtime, stepper, pool, rng, startStep });

@@ -31,7 +31,7 @@ export class Watch {
       stepsPerEpoch,
     }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Loader; readonly stepsPerEpoch: number },
   ): { readonly line: MetricsLine; readonly alarms: readonly Alarm[] } {
-    const { train, model, head } = this.#config;
+    const { method, train, model } = this.#config;
     const crossEntropy = (result.parts["loss.globals"] ?? 0) + (result.parts["loss.locals"] ?? 0);
     const looks = step % FEATURES_EVERY === 0 || step === 1;
     const rows = Math.min(MAX_ROWS, result.features.length / model.width);
@@ -39,8 +39,12 @@ export class Watch {
     const rank = looks
       ? { featureStd: featureStd(features), effectiveRank: effectiveRank(features), fullRank: Math.min(rows, model.width) }
       : {};
-    const marginal = marginalOf(result.prototypes, head.prototypes);
-    const alarms = this.#monitor.read({ step, crossEntropy, teacherEntropy: result.targetEntropy, ...rank });
+    // SimCLR has no teacher: what is watched of it is the loss and the features
+    const alarms = this.#monitor.read({
+      step,
+      ...(method === "simclr" ? { crossEntropy: result.loss } : { crossEntropy, teacherEntropy: result.targetEntropy }),
+      ...rank,
+    });
     const line: MetricsLine = {
       step,
       epoch: step / stepsPerEpoch,
@@ -51,16 +55,24 @@ export class Watch {
       emaMomentum: scalars.emaMomentum,
       teacherTemp: scalars.teacherTemp,
       gradNorm: result.optimizer.globalNorm,
-      teacherEntropy: result.teacherEntropy,
-      targetEntropy: result.targetEntropy,
-      kl: klFromLoss(crossEntropy, result.targetEntropy),
-      prototypeUsage: marginal,
+      ...(method === "simclr" ? {} : this.#ofTeacher(result, crossEntropy)),
       ...rank,
       stepMs: Math.round(ms),
       imagesPerSecond: (1000 * train.batchSize * train.accumulate) / ms,
       waitedMs: Math.round(loader.waitedMs),
     };
     return { line, alarms };
+  }
+
+  /** What the teacher's distributions show, of crops and of masked patches. */
+  #ofTeacher({ teacherEntropy, targetEntropy, watched, prototypes }: StepResult, crossEntropy: number): Omit<MetricsLine, "step"> {
+    return {
+      teacherEntropy,
+      targetEntropy,
+      ...watched,
+      kl: klFromLoss(crossEntropy, targetEntropy),
+      prototypeUsage: marginalOf(prototypes, this.#config.head.prototypes),
+    };
   }
 }
 

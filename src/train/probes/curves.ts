@@ -20,7 +20,15 @@ function learning(draw: Draw, uniform: number): readonly ChartOptions[] {
   return [
     draw(
       "Loss",
-      { loss: "total", "loss.globals": "globals", "loss.locals": "locals", "loss.koleo": "KoLeo" },
+      {
+        loss: "total",
+        "loss.globals": "globals",
+        "loss.locals": "locals",
+        "loss.ibot": "masked patches",
+        "loss.koleo": "KoLeo",
+        "loss.gram": "Gram",
+        "loss.simclr": "SimCLR",
+      },
       {
         unit: "nats",
         text: "Falls slowly and may rise while the teacher sharpens: read it together with KL.",
@@ -40,7 +48,12 @@ function health(draw: Draw, uniform: number): readonly ChartOptions[] {
   return [
     draw(
       "Entropy",
-      { teacherEntropy: "teacher", targetEntropy: "targets" },
+      {
+        teacherEntropy: "teacher",
+        targetEntropy: "targets",
+        patchTeacherEntropy: "teacher, patches",
+        patchTargetEntropy: "targets, patches",
+      },
       {
         unit: "nats",
         text: "0: certain of one prototype; at ln K: uniform. Both ends are collapse.",
@@ -83,7 +96,10 @@ export function curveSection(lines: readonly MetricsLine[], { head }: TrainConfi
   const draw: Draw = (title, names, more = {}) => ({
     title,
     ...more,
-    series: Object.entries(names).map(([key, name]) => ({ name, points: pointsOf(lines, key) })),
+    // a method draws what it has
+    series: Object.entries(names)
+      .map(([key, name]) => ({ name, points: pointsOf(lines, key) }))
+      .filter(({ points }, i) => i === 0 || points.length > 0),
   });
   const uniform = Math.log(head.prototypes);
   const blocks: readonly Block[] = [

@@ -55,7 +55,7 @@ async function watch(runDir: string, use: (probe: Probe, stepper: Stepper) => Pr
   using device = openCpu({ threads: 2 });
   await using stepper = new Stepper({ method: methodOf(resolved.config), device, optimizer: optimizerOf(resolved.config), threads: 2 });
   stepper.init(new Rng(0).split("init"));
-  await using probe = new Probe({ dir: runDir, list, resolved, stepper, device });
+  await using probe = new Probe({ dir: runDir, list, resolved, stepper, device, totalSteps: 6 });
   await writeConfig(runDir, resolved);
   await writeFileAtomic(join(runDir, "data.jsonl"), list.entries.map((e) => `${JSON.stringify(e)}\n`).join(""));
   await use(probe, stepper);

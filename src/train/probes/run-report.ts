@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { type DataList, readFrozenList } from "../../data/index.ts";
 import { percent, type ReportData, shellWord } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
-import { flatten, type ResolvedConfig } from "../config/index.ts";
+import { flatten, type ResolvedConfig, type TrainConfig } from "../config/index.ts";
 import { readConfig } from "../loop/prepare.ts";
 import { type MetricsLine, readMetrics } from "../run/index.ts";
 import { curveSection, pointsOf } from "./curves.ts";
+import { denseSection } from "./patch-section.ts";
 import { neighbourSection } from "./neighbour-section.ts";
 import { pictureSections } from "./picture-sections.ts";
 import { PICTURES } from "./snapshots.ts";
@@ -79,14 +80,16 @@ export async function assembleReport(runDir: string, { resolved, list, facts }: 
   const { config, reasons } = resolved;
   const lines = await readMetrics(runDir);
   const lastStep = lines.reduce((most, { step }) => Math.max(most, step), 0);
+  const dense = denseSection(lines);
   const neighbours = await neighbourSection(runDir, { config, lastStep });
   return {
-    title: `DINO on ${list.entries.length.toLocaleString("en-US")} images`,
+    title: `${METHOD_TITLES[config.method]} on ${list.entries.length.toLocaleString("en-US")} images`,
     verdict: verdictOf(lines),
     facts,
     alarms: await readAlarms(runDir),
     sections: [
       curveSection(lines, config),
+      ...(dense === undefined ? [] : [dense]),
       ...(neighbours === undefined ? [] : [neighbours]),
       ...(await pictureSections(runDir, { list, config, lastStep })),
     ],
@@ -94,6 +97,13 @@ export async function assembleReport(runDir: string, { resolved, list, facts }: 
     next: nextOf(runDir),
   };
 }
+
+const METHOD_TITLES: { readonly [K in TrainConfig["method"]]: string } = {
+  dino: "DINO",
+  dinov2: "DINOv2",
+  dinov3: "DINOv3",
+  simclr: "SimCLR",
+};
 
 /** The report of a run that has ended. Throws ConfigError and FormatError when the folder is no run. */
 export async function readReport(runDir: string): Promise<ReportData> {

@@ -55,6 +55,8 @@ const scalarsSchema = z.object({
   teacherTemp: z.number(),
   clip: clipSchema,
   freezeLastLayer: z.boolean(),
+  freezeBackbone: z.boolean().optional(),
+  inputs: z.record(z.string(), z.number()).optional(),
 }) satisfies z.ZodType<StepScalars>;
 
 const dumpSchema = z.object({

@@ -1,0 +1,104 @@
+/** @file The members of the family recipe: what each is told, and the table of what they reached. */
+import type { UserConfig } from "../../src/train/index.ts";
+
+export type FamilyName = "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
+
+export interface FamilyMember {
+  readonly name: FamilyName;
+  readonly title: string;
+  /** The member whose run it goes on from. */
+  readonly after?: FamilyName;
+}
+
+/** In the order of the papers. */
+export const FAMILY: readonly FamilyMember[] = [
+  { name: "dino", title: "DINO" },
+  { name: "ibot", title: "+ iBOT" },
+  { name: "dinov2", title: "DINOv2" },
+  { name: "dinov3", title: "DINOv3" },
+  { name: "gram", title: "+ Gram anchoring", after: "dinov3" },
+  { name: "highres", title: "+ high resolution", after: "gram" },
+];
+
+export function isFamilyName(name: string): name is FamilyName {
+  return FAMILY.some((member) => member.name === name);
+}
+
+export interface FamilyOptions {
+  readonly images: string;
+  readonly minutes: number;
+  readonly seed: number;
+  readonly parent: string | undefined;
+}
+
+/** One size and one amount of work for all: what differs is what the methods differ in. */
+const SIZES = { width: 128, depth: 6, heads: 4, patchSizePx: 8, imageSizePx: 64 } as const;
+const CROPS = { globalSizePx: 64, localSizePx: 32, localCount: 4 } as const;
+
+/** What a member is told; everything else is chosen for its method. */
+export function familyConfig(name: FamilyName, { images, minutes, seed, parent }: FamilyOptions): UserConfig {
+  const common = { seed, train: { minutes, batchSize: 32 }, log: { imagesEverySteps: 0 } };
+  const fresh = { ...common, data: { path: images }, crops: CROPS };
+  const model = { arch: "vit", ...SIZES };
+  switch (name) {
+    case "dino":
+      return { ...fresh, method: "dino", model };
+    case "ibot":
+      return { ...fresh, method: "dinov2", model, objective: { koleoWeight: 0 }, head: { ibotSeparate: false } };
+    case "dinov2":
+    case "dinov3":
+      return { ...fresh, method: name, model };
+    case "gram":
+    case "highres":
+      return { ...common, method: "dinov3", stage: name, init: { from: parent ?? null } };
+  }
+}
+
+/** What one run reached: k-NN top-1 of clothing, of CamVid's patches, and their mean IoU, 0 to 1. */
+export interface FamilyScore {
+  readonly name: FamilyName;
+  readonly seed: number;
+  readonly steps: number;
+  readonly minutes: number;
+  readonly knn: number;
+  readonly patch: number;
+  readonly miou: number;
+}
+
+/** Mean and spread in per cent. */
+function summary(values: readonly number[]): string {
+  if (values.length === 0) return "";
+  const percent = values.map((v) => 100 * v);
+  const mean = percent.reduce((a, b) => a + b, 0) / percent.length;
+  const range = percent.length === 1 ? "" : ` (${Math.min(...percent).toFixed(1)} to ${Math.max(...percent).toFixed(1)})`;
+  return `${mean.toFixed(1)}${range}`;
+}
+
+/** The table as Markdown. */
+export function familyTable(
+  scores: readonly FamilyScore[],
+  { command, minutes }: { readonly command: string; readonly minutes: number },
+): string {
+  const rows = FAMILY.map(({ name, title }) => {
+    const own = scores.filter((s) => s.name === name);
+    const cells = [(s: FamilyScore) => s.knn, (s: FamilyScore) => s.patch, (s: FamilyScore) => s.miou].map((pick) =>
+      summary(own.map(pick)),
+    );
+    const steps = own.map((s) => s.steps.toLocaleString("en-US")).join(", ");
+    return `| ${title} | ${own.length} | ${steps} | ${cells.join(" | ")} |`;
+  });
+  return [
+    "# The family on one set of pictures",
+    "",
+    `Each run trains ${minutes} minutes on two cores on 3,068 photos of clothes and 1,000 of ImageNet's classes, without labels, at ${CROPS.globalSizePx} px: a ViT of ${SIZES.depth} blocks, width ${SIZES.width}, patch ${SIZES.patchSizePx} px. A later stage goes on from the run above it. k-NN top-1 in per cent, k = 20, mean over seeds and their range: clothing's test photos, CamVid's patches by 192 px pictures.`,
+    "",
+    "| method | seeds | steps | clothing k-NN | CamVid patch k-NN | patch mIoU |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...rows,
+    "",
+    "```sh",
+    command,
+    "```",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,44 @@
+/** @file What a run begins with: random weights, given ones, or the end of an earlier run; and its configuration, which follows from that. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { mergeConfigs, type ResolvedConfig, resolveConfig, type RunFacts, type UserConfig } from "../config/index.ts";
+import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
+import { findParent, needParent, type Parent } from "./parent.ts";
+
+export interface Beginning {
+  /** What the user said, and what follows from the run that is gone on from. */
+  readonly user: UserConfig;
+  readonly parent: Parent | undefined;
+  readonly gram: GramChoice | undefined;
+}
+
+/** Looks at the weights to begin with. A later stage goes on from a run: its images are the run's unless others are given. Throws ConfigError. */
+export async function settleBeginning(user: UserConfig): Promise<Beginning> {
+  const { stage = "pretrain", init, data } = user;
+  const from = init?.from ?? undefined;
+  const parent = stage === "pretrain" ? (from === undefined ? undefined : await findParent(from)) : await needParent(from, stage);
+  const path = data?.path ?? (stage === "pretrain" ? undefined : parent?.config.data.path);
+  const asked = path === undefined ? user : mergeConfigs(user, { data: { path } });
+  return { user: asked, parent, gram: await gramTeacherOf(asked, parent) };
+}
+
+/** The Gram teacher of a later stage, where the user named none: the one of the stage before, or one of the run's early teachers. */
+async function gramTeacherOf({ stage = "pretrain", gram }: UserConfig, parent: Parent | undefined): Promise<GramChoice | undefined> {
+  if (stage === "pretrain" || parent === undefined || gram?.useEma === true || (gram?.teacher ?? undefined) !== undefined) return undefined;
+  const kept = join(parent.last.dir, "gram.safetensors");
+  if (await stat(kept).catch(() => undefined))
+    return { path: kept, reason: `the Gram teacher of the stage before, as it was after step ${parent.last.state.step}` };
+  return await chooseGramTeacher(parent);
+}
+
+/** The whole configuration. */
+export function resolveBeginning({ user, parent, gram }: Beginning, facts: RunFacts): ResolvedConfig {
+  const ofParent = parent === undefined ? {} : { parent: parent.config, parentSteps: parent.last.state.step };
+  const resolved = resolveConfig(user, { ...facts, ...ofParent });
+  if (gram === undefined || resolved.config.objective.gramWeight === 0 || resolved.config.gram.useEma) return resolved;
+  return {
+    ...resolved,
+    config: { ...resolved.config, gram: { ...resolved.config.gram, teacher: gram.path } },
+    reasons: { ...resolved.reasons, "gram.teacher": gram.reason },
+  };
+}

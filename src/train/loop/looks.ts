@@ -1,0 +1,68 @@
+/** @file Looks at the teacher along a run: pictures for the report, k-NN of images and of patches, and the best teacher so far. */
+import type { Loader } from "../../data/index.ts";
+import type { ResolvedConfig } from "../config/index.ts";
+import type { MetricsLog, TensorboardWriter } from "../run/index.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Probe } from "./probe.ts";
+import type { Run } from "./run.ts";
+import type { Session } from "./session.ts";
+
+/** What a look needs of the loop. */
+export interface LookContext {
+  readonly run: Run;
+  readonly session: Session;
+  readonly resolved: ResolvedConfig;
+  readonly totalSteps: number;
+  readonly loader: Loader;
+  readonly keeper: Keeper;
+  readonly probe: Probe;
+  readonly metrics: MetricsLog;
+  readonly board: TensorboardWriter | undefined;
+}
+
+/** Looks at the teacher where it is time. */
+export async function look(context: LookContext, step: number): Promise<void> {
+  const { run, resolved, totalSteps, loader, probe } = context;
+  const { log, knn, dense } = resolved.config;
+  const isDue = (every: number): boolean => every > 0 && (step % every === 0 || step === totalSteps);
+  const isDueInEpochs = (epochs: number): boolean => isDue(Math.max(1, Math.round(epochs * loader.stepsPerEpoch)));
+  const pictures = isDue(log.imagesEverySteps);
+  if (pictures) await probe.snapshot(step, run.options.signal);
+  const score = dense.train !== null && isDueInEpochs(dense.everyEpochs);
+  if (pictures || score) await lookAtPatches(context, step, score);
+  if (knn.train !== null && isDueInEpochs(knn.everyEpochs)) await classify(context, step);
+}
+
+/** Dense features: monitors, and patch k-NN where there are masks. */
+async function lookAtPatches({ run, probe, metrics, board }: LookContext, step: number, score: boolean): Promise<void> {
+  const { facts, alarms } = await probe.dense(step, { score, signal: run.options.signal });
+  metrics.append({ step, ...facts });
+  board?.scalars(step, Object.fromEntries(Object.entries(facts).filter((e): e is [string, number] => e[1] !== undefined)));
+  const top1 = facts["dense.patchTop1"];
+  if (top1 !== undefined) run.note(`Patch k-NN after step ${step}: ${(100 * top1).toFixed(1)} % of patches`);
+  for (const { text } of alarms) {
+    run.note(`ALARM at step ${step}: ${text}`);
+    probe.alarm(`Step ${step}: ${text}`);
+  }
+}
+
+/** k-NN of labelled images. */
+async function classify({ run, keeper, probe, metrics, board }: LookContext, step: number): Promise<void> {
+  const knnTop1 = await probe.knn(run.options.signal);
+  metrics.append({ step, knnTop1 });
+  board?.scalars(step, { knnTop1 });
+  run.note(`k-NN top-1 after step ${step}: ${(100 * knnTop1).toFixed(1)} %`);
+  await keeper.score(step, knnTop1);
+}
+
+/** What the network showed before its first step, seen after that step, so that nobody waits for it. */
+export async function lookAtStart(context: LookContext, start: Float32Array): Promise<void> {
+  const { data } = context.session.stepper.flats.teacher;
+  const now = data.slice();
+  data.set(start);
+  try {
+    await look(context, 0);
+  } finally {
+    data.set(now);
+  }
+}
