@@ -1,6 +1,5 @@
 /** @file Parameters of backbones and heads, counted from their sizes. */
-import { CONVNEXT_STAGES, RESNET_STAGES, type Stages } from "./arch-table.ts";
-import { parseArch } from "./arch.ts";
+import { stagedConfig } from "./arch-table.ts";
 import type { HeadConfig, ModelConfig } from "./types.ts";
 
 /** Hidden width of the feed-forward part. */
@@ -20,10 +19,19 @@ function vitParameters(model: ModelConfig): number {
   return channels * p * p * d + d + positions + tokens + depth * block + norm + (model.localClsNorm ? norm : 0);
 }
 
+/** Blocks of each stage, and channels of its output. */
+export interface Stages {
+  readonly depths: readonly number[];
+  readonly widths: readonly number[];
+}
+
 /** The stages of a ConvNeXt or ResNet. */
 export function stagesOf({ arch }: Pick<ModelConfig, "arch">): Stages {
-  const name = parseArch(arch)?.name ?? "";
-  return CONVNEXT_STAGES.get(name) ?? RESNET_STAGES.get(name) ?? { depths: [], widths: [] };
+  const config = stagedConfig(arch);
+  if (config === undefined) return { depths: [], widths: [] };
+  if (config.family === "convnext") return config;
+  const expansion = config.block === "basic" ? 1 : 4;
+  return { depths: config.depths, widths: config.depths.map((_, i) => expansion * config.width * 2 ** i) };
 }
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);

@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { assertFitsMemory, backboneParameters, estimateCheckpointBytes, estimateMemory, headParameters, resolveConfig } from "./index.ts";
+import {
+  type UserConfig,
+  assertFitsMemory,
+  backboneParameters,
+  estimateCheckpointBytes,
+  estimateMemory,
+  headParameters,
+  resolveConfig,
+} from "./index.ts";
 
 const GB = 2 ** 30;
 const facts = { images: 1_281_167, medianSidePx: 400, cores: 16, memoryBytes: 64 * GB };
@@ -28,4 +36,56 @@ test("assertFitsMemory() refuses more local crops than memory and says what fits
   expect(() => assertFitsMemory(many, 8 * GB)).toThrow(
     /8 images with 502 crops each need about \d+\.\d GB .* has 8\.0 GB; set .*crops\.localCount=\d+/,
   );
+});
+
+test("estimateMemory() counts what DINOv2 and DINOv3 add to DINO", () => {
+  const model = { arch: "vit_small_patch16" };
+  const at = (user: object): ReturnType<typeof estimateMemory> =>
+    estimateMemory(
+      resolveConfig({ model, train: { batchSize: 8 }, head: { prototypes: 4096, ibotPrototypes: 4096 }, ...user }, facts).config,
+    );
+  const [v1, v2, v3] = [at({ method: "dino" }), at({ method: "dinov2" }), at({ method: "dinov3" })];
+  // targets, logits and their gradients of at most 8 crops with 19 to 98 of 196 patches masked
+  expect(v2.headBytes).toBeGreaterThan(v1.headBytes + 300 * 3 * 4096 * 4);
+  // a head of its own, with a plain last layer in both
+  const head = { ...resolveConfig({ model, method: "dinov3" }, facts).config.head, prototypes: 4096 };
+  const positions = 197 * 384;
+  expect(v3.parameterBytes - v2.parameterBytes).toBe(24 * (headParameters(head, 384) - 4096 - positions + 4 * 384));
+  const gram: UserConfig = { method: "dinov3", objective: { gramWeight: 1 }, gram: { teacher: "a", sizePx: 448 } };
+  const anchored = at(gram);
+  expect(anchored.parameterBytes - v3.parameterBytes).toBe(4 * backboneParameters(resolveConfig({ model, ...gram }, facts).config.model));
+  expect(anchored.gramBytes).toBeGreaterThan(16 * 16 * 196 ** 2);
+  expect(anchored.cropBytes - v3.cropBytes).toBe(3 * 12 * 8 * 2 * 448 ** 2);
+  expect(at({ ...gram, gram: { useEma: true, sizePx: 0 } }).gramBytes).toBe(16 * 16 * 196 ** 2);
+  expect(v3.gramBytes).toBe(0);
+});
+
+test("estimateMemory() goes by the largest of mixed sizes", () => {
+  const { config } = resolveConfig({ method: "dinov3", model: { arch: "dinov3_vits16" }, train: { batchSize: 8 } }, facts);
+  const size = { globalSizePx: 224, localSizePx: 96, gramSizePx: 0, ratio: 0.5 };
+  const mixed = { ...config, crops: { ...config.crops, sizes: [size, { ...size, globalSizePx: 512 }] } };
+  const large = { ...config, crops: { ...config.crops, globalSizePx: 512 } };
+  expect(estimateMemory(mixed)).toEqual(estimateMemory(large));
+});
+
+test("estimateMemory() of a ConvNeXt and a ResNet grows with the square of the picture", () => {
+  for (const arch of ["convnext_tiny", "resnet50"]) {
+    const at = (globalSizePx: number): number =>
+      estimateMemory(resolveConfig({ model: { arch }, crops: { globalSizePx, localCount: 0 }, train: { batchSize: 8 } }, facts).config)
+        .activationBytes;
+    expect(at(448) / at(224)).toBeCloseTo(4, 5);
+    expect(at(224)).toBeGreaterThan(0.2 * GB);
+  }
+});
+
+test("estimateCheckpointBytes() counts the iBOT head and the Gram teacher", () => {
+  const { config } = resolveConfig(
+    { method: "dinov3", model: { arch: "dinov3_vits16" }, objective: { gramWeight: 1 }, gram: { teacher: "a" } },
+    facts,
+  );
+  const [dino, ibot] = [config.head.prototypes, config.head.ibotPrototypes].map((prototypes) =>
+    headParameters({ ...config.head, prototypes }, 384),
+  );
+  expect(ibot).toBeGreaterThan(dino ?? NaN);
+  expect(estimateCheckpointBytes(config)).toBe(4 * (4 * (21_601_152 + (dino ?? 0) + (ibot ?? 0)) + 21_601_152));
 });

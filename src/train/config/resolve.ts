@@ -1,7 +1,6 @@
 /** @file From what the user said and what the data and the machine are to the whole configuration, each value with its reason. */
 import { ConfigError } from "../../core/index.ts";
 import { because, type Chooser, makeChooser } from "./choose.ts";
-import { assertFitsMemory } from "./fit-memory.ts";
 import type { LearningFacts } from "./learning-facts.ts";
 import { settleGram } from "./rules-gram.ts";
 import { settleDense, settleInit } from "./rules-init.ts";
@@ -87,14 +86,13 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): FreshConfig {
   const shapes = settleShapes(settling, top);
   const { weights, gramSizePx, ...sections } = shapes;
   const train = settleTrain(chooser("train"), {
-    context: { facts, stage: top.stage, sized: { ...sections, objective: weights, gram: gramShape(user, gramSizePx) } },
+    context: { facts, method: top.method, stage: top.stage, sized: { ...sections, objective: weights, gram: gramShape(user, gramSizePx) } },
     length,
     reasons,
   });
   const config = settleLearning(settling, { top, shapes, train });
-  const epochs = learningFacts(config, facts).epochs;
-  checkConsistent(config, { images: facts.images, epochs, parent: facts.parent });
-  if (config.crops.sizes.length > 0) assertFitsMemory(config, facts.memoryBytes);
+  const { epochs, totalSteps } = learningFacts(config, facts);
+  checkConsistent(config, { facts, epochs, totalSteps });
   return { config: parseTrainConfig(config), reasons, warnings: listWarnings(config, facts) };
 }
 

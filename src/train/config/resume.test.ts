@@ -38,3 +38,21 @@ test("parseTrainConfig() takes a configuration back from JSON", () => {
   expect(parseTrainConfig(JSON.parse(JSON.stringify(saved)))).toEqual(saved);
   expect(() => parseTrainConfig({ ...saved, head: { ...saved.head, prototypes: undefined } })).toThrow(/"head\.prototypes".*got nothing/);
 });
+
+test("diffForResume() lets the place of the Gram teacher and the dense probe change, and no other later key", () => {
+  const { config, changes } = diffForResume(saved, { gram: { teacher: "moved" }, dense: { train: "masks", k: 5 } });
+  expect(changes.map(({ keyPath }) => keyPath).sort()).toEqual(["dense.k", "dense.train", "gram.teacher"]);
+  expect(config.gram.teacher).toBe("moved");
+  expect(changes.find(({ keyPath }) => keyPath === "gram.teacher")?.note).toContain("must be the same");
+  for (const user of [
+    { method: "dinov2" },
+    { stage: "gram" },
+    { model: { registers: 4 } },
+    { mask: { probability: 0.4 } },
+    { gram: { updateEverySteps: 10 } },
+    { schedule: { kind: "constant" } },
+    { init: { from: "elsewhere" } },
+    { crops: { sizes: [{ globalSizePx: 32, localSizePx: 16, gramSizePx: 0, ratio: 1 }] } },
+  ] as const)
+    expect(() => diffForResume(saved, user)).toThrow(/decides the steps of the run/);
+});

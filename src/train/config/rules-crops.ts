@@ -84,16 +84,21 @@ export function settleAugment(
   };
 }
 
-/** Settles which patches are masked. */
-export function settleMask(choose: Chooser<MaskSectionConfig>, method: MethodName): MaskSectionConfig {
+/** Settles which patches are masked; small grids lose one patch at least. */
+export function settleMask(
+  choose: Chooser<MaskSectionConfig>,
+  { method, patches }: { readonly method: MethodName; readonly patches: number },
+): MaskSectionConfig {
   const { mask, ibotWeight } = METHOD_VALUES[method];
   const plain = <K extends keyof MaskSectionConfig>(key: K): MaskSectionConfig[K] =>
     choose(key, () =>
       ibotWeight > 0 ? published(mask[key], method) : because(mask[key], `not used: ${METHOD_TITLES[method]} masks nothing`),
     );
+  const least = Math.ceil(100 / Math.max(1, patches)) / 100;
+  const raised = ibotWeight > 0 && least > mask.ratioMin && least <= mask.ratioMax;
   return {
     probability: plain("probability"),
-    ratioMin: plain("ratioMin"),
+    ratioMin: raised ? choose("ratioMin", () => because(least, `one of ${patches} patches at least`)) : plain("ratioMin"),
     ratioMax: plain("ratioMax"),
     fill: plain("fill"),
     shift: plain("shift"),

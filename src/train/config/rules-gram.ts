@@ -11,6 +11,13 @@ const GRAM_SCALE = 2;
 const UPDATE_SHARE = 1 / 20;
 const UPDATES = 3;
 
+/** Where the Gram teacher comes from when none is named. */
+const TEACHERS = {
+  pretrain: "a copy of the moving teacher at the first update",
+  gram: "an early teacher of the run it goes on from",
+  highres: "the Gram teacher of the run it goes on from",
+} as const;
+
 type Crops = Omit<CropsSectionConfig, "sizes">;
 
 export interface GramRuleOptions {
@@ -56,7 +63,7 @@ export function settleGram(
   );
   const refreshed = updateEverySteps > 0;
   return {
-    teacher: choose("teacher", () => because(null, gramWeight > 0 && !useEma ? "an early teacher of the run it goes on from" : never)),
+    teacher: choose("teacher", () => because(null, gramWeight === 0 || useEma ? never : TEACHERS[stage])),
     sizePx,
     useEma,
     firstUpdateStep: choose("firstUpdateStep", () =>

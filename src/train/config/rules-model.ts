@@ -1,6 +1,6 @@
 /** @file Rules of the network, from the method and the number and size of the pictures. */
 import { type Arch, type ArchSize, type ArchSizeName, archSize, parseArch } from "./arch.ts";
-import { because, type Because, type Chooser, inheriting, published, SMALL_DATA } from "./choose.ts";
+import { AS_BEFORE, because, type Because, type Chooser, inheriting, published, SMALL_DATA } from "./choose.ts";
 import { lineOf } from "./ingredients.ts";
 import { dropPathRule, settleIngredients } from "./rules-ingredients.ts";
 import type { MethodName, ModelConfig, RunFacts, StageName, UserConfig } from "./types.ts";
@@ -75,7 +75,7 @@ export interface ModelRuleOptions {
 /** The network to begin with, where there is one and the user names no other. */
 function givenModel({ user, facts, stage }: ModelRuleOptions): { readonly model: Partial<ModelConfig>; readonly why: string } | undefined {
   if (stage === "pretrain" && user.model?.arch !== undefined) return undefined;
-  if (facts.parent !== undefined) return { model: facts.parent.model, why: "as in the run it goes on from" };
+  if (facts.parent !== undefined) return { model: facts.parent.model, why: AS_BEFORE };
   return facts.initModel === undefined ? undefined : { model: facts.initModel, why: "as the weights to begin with have it" };
 }
 

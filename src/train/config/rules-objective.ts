@@ -55,9 +55,8 @@ export function settleObjective(
     sinkhornIterations: choose("sinkhornIterations", () => because(3, "DINOv2's default")),
     koleoWeight: choose("koleoWeight", () => {
       if (method === "simclr") return because(0, "SimCLR has no KoLeo");
-      return sinkhorn && totalBatch >= 2
-        ? because(0.1, "DINOv2's default; spreads features when Sinkhorn-Knopp is used")
-        : because(0, "DINO has no KoLeo");
+      if (sinkhorn && totalBatch >= 2) return because(0.1, "DINOv2's default; spreads features when Sinkhorn-Knopp is used");
+      return because(0, method === "dino" ? "DINO has no KoLeo" : "one image has no neighbours");
     }),
     koleoGroup: choose("koleoGroup", () => koleoGroupRule(facts)),
     koleoTopK: choose("koleoTopK", () => because(1, "the nearest neighbour alone, as DINOv2 has it")),

@@ -1,10 +1,11 @@
 /** @file Rules of the run itself: batch and length. */
 import type { CropsConfig } from "../../images/index.ts";
-import { because, type Because, type Chooser, published, SET_BY_YOU } from "./choose.ts";
+import { AS_BEFORE, because, type Because, type Chooser, published, SET_BY_YOU } from "./choose.ts";
 import { largestBatch } from "./fit-memory.ts";
 import { n } from "./learning-facts.ts";
 import type { Sized } from "./memory.ts";
-import type { RunFacts, StageName, TrainLengthConfig, TrainSectionConfig, UserConfig } from "./types.ts";
+import { fedPrototypes } from "./rules-head.ts";
+import type { MethodName, RunFacts, StageName, TrainLengthConfig, TrainSectionConfig, UserConfig } from "./types.ts";
 
 /** Share of the machine's memory the profile plans for. */
 export const MEMORY_SHARE = 0.6;
@@ -19,6 +20,7 @@ const LEAST_STAGE_STEPS = 100;
 
 export interface BatchContext {
   readonly facts: RunFacts;
+  readonly method: MethodName;
   readonly stage: StageName;
   /** What the estimate of memory goes by; the batch is asked for. */
   readonly sized: Omit<Sized, "train">;
@@ -33,14 +35,16 @@ function batchFor({ globalSizePx }: Pick<CropsConfig, "globalSizePx">): number {
   return globalSizePx <= 64 ? 128 : 64;
 }
 
-/** The batch of the run that a stage goes on from; half of it for larger crops, as DINOv3 has it. */
-function stageBatch({ stage, facts }: BatchContext): Because<number> | undefined {
+/** The batch of the run that a stage goes on from; half of it for larger crops, as DINOv3 has it, where that still feeds the prototypes. */
+function stageBatch({ stage, facts, sized }: BatchContext): Because<number> | undefined {
   if (stage === "pretrain" || facts.parent === undefined) return undefined;
   const { batchSize, accumulate } = facts.parent.train;
   const before = batchSize * accumulate;
-  return stage === "gram" || before < 4
-    ? because(before, "as in the run it goes on from")
-    : because(Math.floor(before / 2), `half of the ${before} before: the crops are larger`);
+  const half = Math.floor(before / 2);
+  if (stage === "gram" || half < 2) return because(before, AS_BEFORE);
+  return fedPrototypes(2 * half, facts.images) < sized.head.prototypes
+    ? because(before, `${AS_BEFORE}: fewer could not feed its ${n(sized.head.prototypes)} prototypes`)
+    : because(half, `half of the ${before} before: the crops are larger`);
 }
 
 function wantedBatch(context: BatchContext): Because<number> {
@@ -52,7 +56,7 @@ function wantedBatch(context: BatchContext): Because<number> {
   const why =
     wanted === 128
       ? because(128, `${crops.globalSizePx} px crops are cheap, and Sinkhorn-Knopp and KoLeo want many images a step`)
-      : published(64);
+      : published(64, context.method);
   if (facts.images >= wanted) return why;
   return because(2 ** Math.floor(Math.log2(Math.max(1, facts.images))), `there are only ${n(facts.images)} images`);
 }
@@ -69,9 +73,10 @@ function batchRule(context: BatchContext, options: { readonly wanted: Because<nu
 
 function lengthRule(
   user: Partial<TrainLengthConfig>,
-  options: { readonly facts: RunFacts; readonly stage: StageName; readonly stepsPerEpoch: number },
+  options: { readonly context: BatchContext; readonly stepsPerEpoch: number },
 ): { readonly [K in keyof TrainLengthConfig]: Because<number | null> } {
-  const { facts, stage, stepsPerEpoch } = options;
+  const { context, stepsPerEpoch } = options;
+  const { facts, stage, method } = context;
   const { epochs = null, steps = null, minutes = null } = user;
   const not = (unit: string): Because<null> => because(null, `the length is given in ${unit}`);
   if (steps !== null) return { epochs: not("steps"), steps: because(steps, SET_BY_YOU), minutes: not("steps") };
@@ -88,7 +93,7 @@ function lengthRule(
   const least = Math.ceil(LEAST_STEPS / stepsPerEpoch);
   const usual =
     least <= 100
-      ? published(100)
+      ? published(100, method)
       : because(least, `${n(facts.images)} images make ${stepsPerEpoch} steps an epoch; this comes to ${n(least * stepsPerEpoch)} steps`);
   return {
     epochs: epochs === null ? usual : because(epochs, SET_BY_YOU),
@@ -130,8 +135,7 @@ export function settleTrain(
       : because(Math.floor(wanted.value / batchSize), `so that a step still sees ${wanted.value} images`),
   );
   const settled = lengthRule(length, {
-    facts,
-    stage: context.stage,
+    context,
     stepsPerEpoch: stepsInEpoch(facts.images, batchSize * accumulate),
   });
   for (const key of ["epochs", "steps", "minutes"] as const) reasons[`train.${key}`] = settled[key].reason;

@@ -42,11 +42,12 @@ export function settleShapes(settling: Settling, top: Top): Shapes {
   const model = settleModel(chooser("model"), { user, facts, method, stage });
   const view = viewSize({ user, facts, method, stage }, model);
   const crops = settleCrops(inheriting(chooser("crops"), before?.crops), { model, method, view });
+  const patches = Math.floor(crops.globalSizePx / model.patchSizePx) ** 2;
   const weights = settleWeights(chooser("objective"), { method, stage, model });
   const seen = {
     model,
     augment: settleAugment(inheriting(chooser("augment"), before?.augment), { crops, method }),
-    mask: settleMask(inheriting(chooser("mask"), before?.mask), method),
+    mask: settleMask(inheriting(chooser("mask"), before?.mask), { method, patches }),
     weights,
     gramSizePx: settleGramSize(chooser("gram"), { stage, facts, crops, model, gramWeight: weights.gramWeight }),
   };
@@ -56,7 +57,7 @@ export function settleShapes(settling: Settling, top: Top): Shapes {
     batch: intendedBatch(user, crops),
     method,
     mask: seen.mask,
-    patches: Math.floor(crops.globalSizePx / model.patchSizePx) ** 2,
+    patches,
   });
   const data = settleData(chooser("data"), { facts, path: user.data?.path ?? "." });
   const single = { ...seen, head, data, crops: { ...crops, sizes: [] } };

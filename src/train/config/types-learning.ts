@@ -28,7 +28,7 @@ export interface ObjectiveConfig {
 
 /** Gram anchoring (DINOv3 spec §3.6); used where `objective.gramWeight` is above 0. */
 export interface GramSectionConfig {
-  /** Weights of the Gram teacher; null = an early teacher of the run that this one goes on from. */
+  /** Weights of the Gram teacher; null = chosen of the run that this one goes on from: an early teacher, or its Gram teacher. */
   readonly teacher: string | null;
   /** Side of the Gram teacher's crops; 0 = the global size. */
   readonly sizePx: number;

@@ -85,10 +85,6 @@ function checkRope({ model }: TrainConfig): void {
       `Cannot use model.positions "rope": heads have ${perHead} channels, and two axes of sines and cosines need a multiple of 4; change model.heads ${model.heads} or model.width ${model.width}`,
       { keyPath: "model.heads" },
     );
-  if (model.keyBiasMask && !model.qkvBias)
-    throw new ConfigError("Cannot use model.keyBiasMask without model.qkvBias: there is no bias to mask; set model.keyBiasMask=false", {
-      keyPath: "model.keyBiasMask",
-    });
 }
 
 /** Pictures are read in colour. */

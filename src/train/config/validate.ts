@@ -1,6 +1,7 @@
 /** @file What no single key can tell: values that contradict each other, the data or the patch grid. */
 import { ConfigError } from "../../core/index.ts";
-import type { TrainConfig } from "./types.ts";
+import { assertFitsMemory } from "./fit-memory.ts";
+import type { RunFacts, TrainConfig } from "./types.ts";
 import { checkGram } from "./validate-gram.ts";
 import { checkLearning } from "./validate-learning.ts";
 import { checkMask } from "./validate-mask.ts";
@@ -30,7 +31,12 @@ function checkBatch({ train }: TrainConfig, images: number): void {
     );
 }
 
-function checkLengths(config: TrainConfig, epochs: number): void {
+interface RunLength {
+  readonly epochs: number;
+  readonly totalSteps: number;
+}
+
+function checkLengths(config: TrainConfig, { epochs, totalSteps }: RunLength): void {
   const lengths = {
     "schedule.lrWarmupEpochs": config.schedule.lrWarmupEpochs,
     "objective.warmupTeacherTempEpochs": config.objective.warmupTeacherTempEpochs,
@@ -42,20 +48,32 @@ function checkLengths(config: TrainConfig, epochs: number): void {
         `Cannot use ${keyPath} ${value}: the run has ${Number(epochs.toPrecision(3))} epochs; shorten it or train longer`,
         { keyPath },
       );
+  const steps = {
+    "objective.gramWeightWarmupSteps": config.objective.gramWeightWarmupSteps,
+    "init.headWarmupSteps": config.init.headWarmupSteps,
+  };
+  for (const [keyPath, value] of Object.entries(steps))
+    if (value > totalSteps)
+      throw new ConfigError(`Cannot use ${keyPath} ${value}: the run has ${totalSteps} steps; shorten it or train longer`, { keyPath });
+}
+
+/** The least micro-batch that KoLeo allows. */
+function withNeighbours(config: TrainConfig): TrainConfig {
+  const { train, objective } = config;
+  return objective.koleoWeight === 0 ? config : { ...config, train: { ...train, batchSize: Math.max(2, train.batchSize) } };
 }
 
 /** Throws ConfigError for a configuration whose values do not go together, or not with the run that a stage goes on from. */
-export function checkConsistent(
-  config: TrainConfig,
-  options: { readonly images: number; readonly epochs: number; readonly parent?: TrainConfig | undefined },
-): void {
-  const { parent } = options;
+export function checkConsistent(config: TrainConfig, { facts, ...length }: RunLength & { readonly facts: RunFacts }): void {
+  const { parent } = facts;
   checkNetwork(config);
-  checkBatch(config, options.images);
+  checkBatch(config, facts.images);
+  // larger crops than the machine can hold have no batch that the rest could be checked with
+  if (config.crops.sizes.length > 0) assertFitsMemory(withNeighbours(config), facts.memoryBytes);
   checkLearning(config);
   checkMask(config);
   if (config.stage !== "pretrain" && parent !== undefined) checkSameNetwork(config, parent);
   checkGram(config, parent);
   // before a run in minutes knows its steps its epochs are a guess
-  if (config.train.minutes === null || config.train.steps !== null) checkLengths(config, options.epochs);
+  if (config.train.minutes === null || config.train.steps !== null) checkLengths(config, length);
 }

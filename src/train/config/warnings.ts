@@ -8,14 +8,15 @@ import type { RunFacts, TrainConfig } from "./types.ts";
 
 /** DINOv2's masked patches and Sinkhorn-Knopp share a step's rows out evenly: prototypes beyond that are never a target. */
 function tooManyPrototypes(config: TrainConfig, { images }: RunFacts): readonly string[] {
-  const { head, objective, train, mask, crops, model, method } = config;
+  const { head, objective, train, mask, crops, model, method, stage } = config;
   if (method === "simclr" || objective.centering !== "sinkhorn") return [];
   const batch = train.batchSize * train.accumulate;
   const patches = Math.floor(crops.globalSizePx / model.patchSizePx) ** 2;
   const masked = Math.floor(expectedMasked(mask, { images: batch, patches }));
   const fed = fedPrototypes(2 * batch, images);
   const fedByPatches = fedPrototypes(masked, images);
-  const more = "lower it, or raise train.batchSize or train.accumulate";
+  const raise = "raise train.batchSize or train.accumulate";
+  const more = stage === "pretrain" ? `lower it, or ${raise}` : `it comes from the run before, so ${raise}`;
   return [
     ...(head.prototypes > fed
       ? [`head.prototypes ${n(head.prototypes)}: a step of ${n(batch)} images can feed about ${n(fed)}; ${more}`]
