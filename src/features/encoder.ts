@@ -3,9 +3,9 @@ import { InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
 import { Builder, concat, reduceMean, reshape, slice } from "../engine/trace/index.ts";
-import { applyViT, traceParams, type ViTConfig, vitSpecs } from "../nn/index.ts";
+import { applyViT, prefixTokens, traceParams, type ViTConfig, vitSpecs } from "../nn/index.ts";
 
-/** `patch`: every patch token; `all`: the class token, then the patches. */
+/** `patch`: every patch token; `all`: the class token, registers where there are any, then the patches. `mean` is over the patches. */
 export type Pooling = "cls" | "mean" | "cls+mean" | "patch" | "all";
 
 export interface EncoderOptions {
@@ -46,7 +46,7 @@ export class Encoder implements Disposable {
   /** Vectors of one picture: 1, or its tokens. */
   tokens(pool: Pooling, sizePx: number): number {
     const patches = (sizePx / this.config.patchSizePx) ** 2;
-    return pool === "patch" ? patches : pool === "all" ? 1 + patches : 1;
+    return pool === "patch" ? patches : pool === "all" ? prefixTokens(this.config) + patches : 1;
   }
 
   /** Numbers in one vector. */
@@ -107,6 +107,7 @@ function traceEncoder(config: ViTConfig, { pool, batch, sizePx, attention }: Wha
   const params = traceParams(builder, vitSpecs(config), { prefix: "backbone." });
   const images = builder.input("images", [batch, 3, sizePx, sizePx]);
   const patches = (sizePx / config.patchSizePx) ** 2;
+  const first = prefixTokens(config);
   const wantsTokens = pool !== "cls";
   const out = applyViT(params, images, {
     config,
@@ -115,7 +116,7 @@ function traceEncoder(config: ViTConfig, { pool, batch, sizePx, attention }: Wha
       ? {
           onAttention: (p) => {
             const queries = slice(p, 2, [0, 1]);
-            builder.output("attention", reshape(slice(queries, 3, [1, 1 + patches]), [batch, config.heads, patches]));
+            builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
           },
         }
       : {}),
@@ -129,7 +130,7 @@ function traceEncoder(config: ViTConfig, { pool, batch, sizePx, attention }: Wha
     return builder.graph();
   }
   const cls = reshape(slice(out, 1, [0, 1]), [batch, config.width]);
-  const tokens = slice(out, 1, [1, 1 + patches]);
+  const tokens = slice(out, 1, [first, first + patches]);
   if (pool === "patch") builder.output("features", tokens);
   else {
     const mean = reshape(reduceMean(tokens, [1]), [batch, config.width]);

@@ -7,7 +7,7 @@ import { expectClose, goldenPart, goldenTensor, goldenTolerance, hasGolden, load
 import { openCpu } from "../engine/runtime/index.ts";
 import { IMAGENET_MEAN, IMAGENET_STD } from "../images/index.ts";
 import { vitPreset } from "../nn/index.ts";
-import { toHuggingFace, vitModelConfig, writeSafetensors } from "../weights/index.ts";
+import { toHuggingFace, toHuggingFaceConfig, writeSafetensors } from "../weights/index.ts";
 import { openModel } from "./model.ts";
 import { randomWeights, TINY, writeTinyModel } from "./testing/tiny-model.ts";
 
@@ -35,7 +35,7 @@ test.skipIf(!hasGolden("models", "hf_dino_v1"))(
     const dir = join(root, "golden");
     await mkdir(dir);
     await writeSafetensors(join(dir, "model.safetensors"), goldenPart(golden, "w."));
-    await writeFile(join(dir, "config.json"), JSON.stringify(vitModelConfig(config)));
+    await writeFile(join(dir, "config.json"), JSON.stringify(toHuggingFaceConfig(config)));
     await writeFile(join(dir, "preprocessor_config.json"), "{}");
     using device = openCpu({ threads: 1 });
     const { encoder, imageSizePx } = await openModel(dir, device);
@@ -97,7 +97,9 @@ test("openModel() of a bare file needs its architecture and positions of Meta's 
   expect(preprocessing).toMatchObject({ imageSizePx: 224, resize: "short-side", cropRatio: 0.875, kernel: "bicubic", mean: IMAGENET_MEAN });
   expect(rules).toEqual({ decode: "python", alpha: "drop" });
   expect(await featureOf(file, { arch: "vit_tiny_patch16", sizePx: 32 })).toHaveLength(192);
-  await expect(openModel(file, device, { arch: "vit_small_patch16" })).rejects.toThrow(/"cls_token" of .* has shape \[1,1,192\]/);
+  await expect(openModel(file, device, { arch: "vit_small_patch16" })).rejects.toThrow(
+    /150 wrongly shaped \(cls_token \[1,1,192\] instead of \[1,1,384\],.*they look like "dino_vitt16"/,
+  );
 });
 
 test("openModel() takes a run's exported folder, the best first, with the run's rules of decoding", async () => {
@@ -147,7 +149,7 @@ test("openModel() names the file and the key that are wrong", async () => {
   };
   await refusal("config.json", undefined, /config\.json" is missing/);
   await refusal("config.json", "{", /config\.json" is not JSON/);
-  await refusal("config.json", '{"model_type":"bert"}', /has a wrong model_type .*only ViTModel is known/);
+  await refusal("config.json", '{"model_type":"bert"}', /has a wrong model_type .*known are ViTModel, Dinov2Model/);
   await refusal("preprocessor_config.json", '{"size":{"height":3,"width":4}}', /wants 3x4 px; only squares are known/);
   await refusal("preprocessor_config.json", '{"resample":9}', /has a wrong resample/);
   await refusal("model.safetensors", "short", /is cut off/);

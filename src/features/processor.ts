@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../core/index.ts";
 import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel, type Triple } from "../images/index.ts";
+import type { ViTConfig } from "../nn/index.ts";
 
 /** From file to pixels to numbers. */
 export interface Preprocessing extends EvalCropConfig {
@@ -24,6 +25,7 @@ const sides: z.ZodType<Sides> = z.union([px, z.object({ height: px, width: px })
 
 /** The part of a processor's file that is used. */
 export interface ProcessorFile {
+  readonly image_processor_type?: string | undefined;
   readonly image_mean: Triple;
   readonly image_std: Triple;
   readonly do_normalize: boolean;
@@ -34,6 +36,7 @@ export interface ProcessorFile {
 }
 
 export const processorSchema: z.ZodType<ProcessorFile> = z.object({
+  image_processor_type: z.string().optional(),
   image_mean: triple.default([...IMAGENET_MEAN]),
   image_std: triple.default([...IMAGENET_STD]),
   do_normalize: z.boolean().default(true),
@@ -52,6 +55,11 @@ function squareSide(size: Sides, file: string): number {
   throw new FormatError(`Cannot open model: "${file}" wants ${size.height}x${size.width} px; only squares are known`, { file });
 }
 
+/** DINOv3's processor rescales before it resizes, so that it resizes floats (contracts 23). */
+function isDinoV3({ image_processor_type: type = "" }: ProcessorFile): boolean {
+  return type.startsWith("DINOv3ViT");
+}
+
 /** What a processor does, `imageSizePx` being the network's own where the file names none. */
 export function toPreprocessing(
   p: ProcessorFile,
@@ -61,16 +69,31 @@ export function toPreprocessing(
   const kernel = KERNELS[resample] ?? "bilinear";
   const numbers = p.do_normalize ? { mean: p.image_mean, std: p.image_std } : { mean: [0, 0, 0] as const, std: [1, 1, 1] as const };
   const cropOffset = "floor"; // as Hugging Face's processors
+  const floats = isDinoV3(p) ? { arithmetic: "float" as const } : {};
   if (typeof size === "object" && "shortest_edge" in size) {
     const side = p.do_center_crop && crop !== undefined ? squareSide(crop, file) : size.shortest_edge;
-    return { imageSizePx: side, resize: "short-side", cropRatio: Math.min(1, side / size.shortest_edge), cropOffset, kernel, ...numbers };
+    return {
+      imageSizePx: side,
+      resize: "short-side",
+      cropRatio: Math.min(1, side / size.shortest_edge),
+      cropOffset,
+      kernel,
+      ...floats,
+      ...numbers,
+    };
   }
-  return { imageSizePx: squareSide(size, file), resize: "square", kernel, ...numbers };
+  return { imageSizePx: squareSide(size, file), resize: "square", kernel, ...floats, ...numbers };
 }
 
-/** The evaluation transform of DINO (§1.9), for weights that come without a processor: 256 px, centre 224 px, bicubic, in proportion. */
-export function dinoPreprocessing(imageSizePx: number): Preprocessing {
-  return { imageSizePx, resize: "short-side", cropRatio: 224 / 256, kernel: "bicubic", mean: IMAGENET_MEAN, std: IMAGENET_STD };
+/**
+ * The evaluation transform of the family, for weights that come without a processor. DINO and DINOv2: short side 256 px, centre 224 px,
+ * bicubic, in proportion (§1.9, §2.7); DINOv3: a square of 224 px, bilinear, in floats (§3.11).
+ */
+export function familyPreprocessing({ positions, imageSizePx: stored }: Pick<ViTConfig, "positions" | "imageSizePx">): Preprocessing {
+  const numbers = { mean: IMAGENET_MEAN, std: IMAGENET_STD };
+  const imageSizePx = stored === 518 ? 224 : stored; // DINOv2 stores positions for 518 px and is given 224
+  if (positions === "rope") return { imageSizePx, resize: "square", kernel: "bilinear", arithmetic: "float", ...numbers };
+  return { imageSizePx, resize: "short-side", cropRatio: 224 / 256, kernel: "bicubic", ...numbers };
 }
 
 const runSchema = z.object({

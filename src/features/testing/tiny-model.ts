@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { type HostTensor, Rng, sizeOf } from "../../core/index.ts";
 import { encodePng } from "../../images/node/index.ts";
 import { initParam, type ViTConfig, vitSpecs } from "../../nn/index.ts";
-import { toHuggingFace, vitModelConfig, writeSafetensors } from "../../weights/index.ts";
+import { toHuggingFace, toHuggingFaceConfig, writeSafetensors } from "../../weights/index.ts";
 
 export const TINY: ViTConfig = {
   imageSizePx: 16,
@@ -42,7 +42,7 @@ export async function writeTinyModel(dir: string, options: TinyModelOptions = {}
   const { imageSizePx: side } = config;
   await mkdir(dir, { recursive: true });
   await writeSafetensors(join(dir, "model.safetensors"), toHuggingFace(weights, config), { format: "pt" });
-  await writeFile(join(dir, "config.json"), JSON.stringify(vitModelConfig(config)));
+  await writeFile(join(dir, "config.json"), JSON.stringify(toHuggingFaceConfig(config)));
   const usual = { size: { height: side, width: side }, resample: 3, image_mean: [0.5, 0.5, 0.5], image_std: [0.25, 0.25, 0.25] };
   await writeFile(join(dir, "preprocessor_config.json"), JSON.stringify(processor ?? usual));
   return weights;
