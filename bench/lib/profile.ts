@@ -19,6 +19,9 @@ export interface ProfileRow extends Readonly<Spent> {
 const FEED = "host: before a program (draws, crops, handing over)";
 const OPTIMIZER = "host: after the last program (AdamW, average)";
 
+/** Steps until memory is where it stays. */
+const UNSETTLED = 2;
+
 const nameOf = (region: string): string => region.replace(/blocks\.\d+/, "blocks");
 
 /** Notes the time from one mark to the next under the name of the later one. */
@@ -83,9 +86,12 @@ export class Profile {
     this.#last = now;
   }
 
-  /** By name, the dearest first; the first step, in which memory is touched first, is left out where there are more. */
+  /**
+   * By name, the dearest first. The first two steps are left out where there are more: memory is touched first in the first one, and in
+   * the second one ONNX Runtime takes other memory, as it then knows each session's pattern of use.
+   */
   rows(): ProfileRow[] {
-    const counted = this.#steps.length > 1 ? this.#steps.slice(1) : this.#steps;
+    const counted = this.#steps.slice(Math.min(UNSETTLED, this.#steps.length - 1));
     const names = [...new Set(counted.flatMap((step) => [...step.keys()]))];
     const middle = (name: string, key: keyof Spent): number => median(counted.map((step) => step.get(name)?.[key] ?? 0));
     return names
