@@ -9,6 +9,7 @@
  *   predicted_ratio        1 + extra_forwards · (time of the teacher's backbone in the step without) / (time of the step without)
  *   predicted_flops_ratio  the same with operations of matrix products instead of times
  *   measured_ratio         (time of the step with) / (time of the step without)
+ *   measured_cpu_ratio     the same of CPU time, region by region: it says something on a machine that is not idle, too
  *   extra_over_forwards    (what the step with takes more) / (time of the extra forwards): 1.1 is a tenth more than they need
  *
  * The Gram loss itself, forward and backward, is what may come on top. Two networks with all their numbers are in memory at once.
@@ -48,8 +49,8 @@ await using _without = without.step;
 await using _withGram = withGram.step;
 const results = await interleave({ without: without.run, with: withGram.run }, reps);
 
-const rows = without.profile.rows();
-const sum = (of: readonly ProfileRow[], key: "wallMs" | "flops"): number => of.reduce((total, row) => total + row[key], 0);
+const [rows, gramRows] = [without.profile.rows(), withGram.profile.rows()];
+const sum = (of: readonly ProfileRow[], key: "wallMs" | "cpuMs" | "flops"): number => of.reduce((total, row) => total + row[key], 0);
 const forward = rows.filter(({ name }) => TEACHER_BACKBONE.test(name));
 const [plainMs, gramMs] = [results.without.median_ms, results.with.median_ms];
 const extraMs = EXTRA_FORWARDS * sum(forward, "wallMs");
@@ -66,7 +67,8 @@ console.log(
     predicted_ratio: round(1 + extraMs / plainMs, 4),
     predicted_flops_ratio: round(1 + (EXTRA_FORWARDS * sum(forward, "flops")) / sum(rows, "flops"), 4),
     measured_ratio: round(gramMs / plainMs, 4),
+    measured_cpu_ratio: round(sum(gramRows, "cpuMs") / sum(rows, "cpuMs"), 4),
     extra_over_forwards: round((gramMs - plainMs) / extraMs, 3),
   }),
 );
-if (profile) process.stderr.write(`without\n${showProfile(rows)}with\n${showProfile(withGram.profile.rows())}`);
+if (profile) process.stderr.write(`without\n${showProfile(rows)}with\n${showProfile(gramRows)}`);
