@@ -9,6 +9,7 @@ import { IMAGENET_MEAN, IMAGENET_STD } from "../images/index.ts";
 import { vitPreset } from "../nn/index.ts";
 import { toHuggingFace, toHuggingFaceConfig, writeSafetensors } from "../weights/index.ts";
 import { openModel } from "./model.ts";
+import { familyPreprocessing, type Preprocessing } from "./processor.ts";
 import { randomWeights, TINY, writeTinyModel } from "./testing/tiny-model.ts";
 
 let root = "";
@@ -134,6 +135,38 @@ test.each([
   const { encoder, preprocessing } = await openModel(dir, device);
   encoder[Symbol.dispose]();
   expect(preprocessing).toMatchObject(wanted);
+});
+
+test("openModel() resizes floats for DINOv3's processor, which rescales first, and bytes for the others", async () => {
+  using device = openCpu({ threads: 1 });
+  const opened = async (name: string, processor: object): Promise<Preprocessing> => {
+    await writeTinyModel(join(root, name), { processor });
+    const { encoder, preprocessing } = await openModel(join(root, name), device);
+    encoder[Symbol.dispose]();
+    return preprocessing;
+  };
+  const size = { height: 32, width: 32 };
+  for (const type of ["DINOv3ViTImageProcessor", "DINOv3ViTImageProcessorFast"])
+    expect(await opened("v3", { image_processor_type: type, size, resample: 2 })).toMatchObject({
+      resize: "square",
+      kernel: "bilinear",
+      arithmetic: "float",
+    });
+  expect(await opened("v1", { image_processor_type: "ViTImageProcessor", size })).not.toHaveProperty("arithmetic");
+});
+
+test.each([
+  ["dino_vits16", { imageSizePx: 224, resize: "short-side", cropRatio: 0.875, kernel: "bicubic" }],
+  ["dinov2_vits14", { imageSizePx: 224, resize: "short-side", cropRatio: 0.875, kernel: "bicubic" }],
+  ["dinov3_vits16", { imageSizePx: 224, resize: "square", kernel: "bilinear", arithmetic: "float" }],
+])("familyPreprocessing() of %s is its evaluation transform", (arch, wanted) => {
+  expect(familyPreprocessing(vitPreset(arch))).toEqual({ ...wanted, mean: IMAGENET_MEAN, std: IMAGENET_STD });
+});
+
+test("openModel() refuses networks of other channels than pictures have", async () => {
+  await writeTinyModel(join(root, "channels"), { config: { ...TINY, channels: 4 } });
+  using device = openCpu({ threads: 1 });
+  await expect(openModel(join(root, "channels"), device)).rejects.toThrow(/it is made for 4 channels; pictures are read in three/);
 });
 
 test("openModel() names the file and the key that are wrong", async () => {

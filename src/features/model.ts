@@ -1,5 +1,5 @@
 /** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, or a file of weights of the DINO family. */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { ConfigError, FormatError } from "../core/index.ts";
 import type { Device } from "../engine/runtime/index.ts";
 import type { Triple } from "../images/index.ts";
@@ -23,12 +23,13 @@ export interface OpenModel {
 /** By the model's own processor file; by its family's evaluation transform where weights come as a file. */
 function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
   if (processor === undefined) return familyPreprocessing(config);
-  const parsed = processorSchema.safeParse(processor.content);
-  if (parsed.success) return toPreprocessing(parsed.data, { file: processor.file, imageSizePx: config.imageSizePx });
+  const at = join(dirname(file), "preprocessor_config.json");
+  const parsed = processorSchema.safeParse(processor);
+  if (parsed.success) return toPreprocessing(parsed.data, { file: at, imageSizePx: config.imageSizePx });
   const [issue] = parsed.error.issues;
   throw new FormatError(
-    `Cannot open model: "${processor.file}" has a wrong ${issue?.path.join(".") ?? "form"} (${issue?.message ?? "unknown"}); correct it, or take it away beside "${file}"`,
-    { file: processor.file },
+    `Cannot open model: "${at}" has a wrong ${issue?.path.join(".") ?? "form"} (${issue?.message ?? "unknown"}); correct it, or take it away beside "${file}"`,
+    { file: at },
   );
 }
 

@@ -18,6 +18,7 @@ export {
   fromHuggingFaceConfig,
   huggingFaceClass,
   type HuggingFaceClass,
+  huggingFaceConfigText,
   huggingFacePositions,
   toHuggingFaceConfig,
 } from "./folder/hf-config.ts";

@@ -152,6 +152,14 @@ export function toHuggingFaceConfig(config: ViTConfig): object {
   return { architectures: [name], model_type: MODEL_TYPES[name], ...commonKeys(config), ...KEYS[name](config) };
 }
 
+/** Keys that transformers wants as Python floats: it refuses `100` where it wants `100.0`. */
+const FLOAT_KEYS = /("(?:layer_norm_eps|initializer_range|layerscale_value|rope_theta|pos_embed_\w+)": -?\d+)(?=,?\n)/g;
+
+/** The text of `config.json`: `toHuggingFaceConfig`, whole floats written as `1.0`. Throws ConfigError. */
+export function huggingFaceConfigText(config: ViTConfig): string {
+  return `${JSON.stringify(toHuggingFaceConfig(config), null, 2)}\n`.replaceAll(FLOAT_KEYS, "$1.0");
+}
+
 const count = z.int().min(1).max(1_000_000);
 const side = z
   .union([count, z.tuple([count, count]).refine(([a, b]) => a === b, "only squares are known")])

@@ -30,8 +30,8 @@ export interface Backbone {
   /** float32, by our (Meta's) names. */
   readonly tensors: NamedTensors;
   readonly source: BackboneSource;
-  /** `preprocessor_config.json`, where there is one; its file for messages. */
-  readonly processor: { readonly file: string; readonly content: unknown } | undefined;
+  /** What stands in `preprocessor_config.json`, where there is one beside the file. */
+  readonly processor: object | undefined;
   /** The file or index that the tensors were read from. */
   readonly file: string;
 }
@@ -198,9 +198,12 @@ async function openPlace({ file }: Place): Promise<TensorSource> {
   return file.endsWith(".index.json") ? openShards(file, await readJson(file)) : openTensors(file);
 }
 
-async function readProcessor(dir: string | undefined): Promise<Backbone["processor"]> {
+async function readProcessor(dir: string | undefined): Promise<object | undefined> {
   const file = join(dir ?? "", "preprocessor_config.json");
-  return dir !== undefined && (await isFile(file)) ? { file, content: await readJson(file) } : undefined;
+  if (dir === undefined || !(await isFile(file))) return undefined;
+  const content = await readJson(file);
+  if (typeof content === "object" && content !== null && !Array.isArray(content)) return content;
+  throw new FormatError(`Cannot open model: "${file}" is no object; download or export it again`, { file });
 }
 
 /**

@@ -6,16 +6,16 @@ import { replaceDirAtomic } from "../atomic-file.ts";
 import { toHuggingFace } from "../names/index.ts";
 import { writeSafetensors } from "../safetensors.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
-import { type HuggingFaceClass, huggingFaceClass, toHuggingFaceConfig } from "./hf-config.ts";
+import { type HuggingFaceClass, huggingFaceClass, huggingFaceConfigText } from "./hf-config.ts";
 
 export interface WriteModelOptions {
   readonly config: ViTConfig;
   /** By our (Meta's) names, all of this network's. */
   readonly tensors: NamedTensors;
   /** `preprocessor_config.json`; that of the published models of this class unless given. */
-  readonly processor?: object;
+  readonly processor?: object | undefined;
   /** The text of the model card, `README.md`; none unless given. */
-  readonly card?: string;
+  readonly card?: string | undefined;
 }
 
 const IMAGENET = { image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225] } as const;
@@ -57,7 +57,7 @@ export function defaultProcessor(config: ViTConfig): object {
  */
 export async function writeModelInto(dir: string, { config, tensors, processor, card }: WriteModelOptions): Promise<void> {
   const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
-  const described = json(toHuggingFaceConfig(config));
+  const described = huggingFaceConfigText(config);
   const named = [...toHuggingFace(tensors, config)].toSorted(([a], [b]) => (a < b ? -1 : 1));
   await writeSafetensors(join(dir, "model.safetensors"), new Map(named), { format: "pt" });
   await writeFile(join(dir, "config.json"), described);

@@ -85,11 +85,15 @@ function toNaming(tensors: NamedTensors, config: ViTConfig, naming: Naming): Map
 
 /**
  * Our (Meta's) names -> Hugging Face's of `ViTModel`, `Dinov2Model`, `Dinov2WithRegistersModel` or `DINOv3ViTModel`, as on disk: the joint
- * qkv is split; the biases of keys that count as zero, and the norm of local crops, are left out. Views of the given memory. Throws
+ * qkv is split; the biases of keys that count as zero, and the norm of local crops, are left out; DINOv3's registers are there even where there are none. Views of the given memory. Throws
  * FormatError for tensors that are not this network's.
  */
 export function toHuggingFace(tensors: NamedTensors, config: ViTConfig): Map<string, HostTensor> {
-  return toNaming(tensors, config, "huggingface");
+  const out = toNaming(tensors, config, "huggingface");
+  const { registers = 0, positions, width } = config;
+  if (positions === "rope" && registers === 0)
+    out.set("embeddings.register_tokens", { dtype: "f32", shape: [1, 0, width], data: new Float32Array() });
+  return out;
 }
 
 /** Hugging Face's names -> ours, as float32; q, k, v are joined. Throws FormatError that lists all that does not fit. */

@@ -124,8 +124,9 @@ function readExtras(at: Lookup): Partial<ViTConfig> {
 
 function readRegisters(at: Lookup, isRope: boolean): Partial<ViTConfig> {
   const tokens = at("storage_tokens") ?? at("register_tokens");
-  if (tokens === undefined) return {};
-  return { registers: tokens[1] ?? 1, registerName: isRope ? "storage_tokens" : "register_tokens" };
+  const registers = tokens?.[1] ?? 0;
+  if (registers === 0) return {};
+  return { registers, registerName: isRope ? "storage_tokens" : "register_tokens" };
 }
 
 function readRope(periods: HostTensor | undefined): Partial<ViTConfig> {

@@ -85,7 +85,7 @@ export interface KeyReport {
   readonly fits: number;
 }
 
-/** Compares what is there with what is wanted; `ignored` names may be there. */
+/** Compares what is there with what is wanted; `ignored` names, and tensors of no value, may be there. */
 export function compareKeys(found: Shapes, wanted: Shapes, ignored: RegExp): KeyReport {
   const there = [...wanted].flatMap(([name, shape]) => {
     const got = found.get(name);
@@ -94,7 +94,7 @@ export function compareKeys(found: Shapes, wanted: Shapes, ignored: RegExp): Key
   const wrong = there.filter(([, got, shape]) => !sameShape(got, shape));
   return {
     missing: [...wanted].filter(([name]) => !found.has(name)),
-    extra: [...found.keys()].filter((name) => !wanted.has(name) && !ignored.test(name)),
+    extra: [...found].filter(([name, shape]) => !wanted.has(name) && !ignored.test(name) && sizeOf(shape) > 0).map(([name]) => name),
     wrong,
     fits: there.length - wrong.length,
   };

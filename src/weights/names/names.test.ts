@@ -120,6 +120,7 @@ const TINY: Readonly<Record<string, ViTConfig>> = {
   "dinov2 with registers": { ...V2, registers: 3 },
   "dinov2 fused": { ...V2, ...FUSED },
   dinov3: V3,
+  "dinov3 without registers": { ...V3, registers: 0 },
   "dinov3 gated": { ...V3, ...GATED },
   "dinov3 without biases": { ...V3, ...GATED, qkvBias: false },
 };
