@@ -18,4 +18,12 @@ export {
   type PatchKnnResult,
 } from "./evals/index.ts";
 export { embed, type EmbedOptions, type EmbedResult, type Pooling } from "./features/index.ts";
-export { type TrainConfig, train, type TrainOptions, type TrainResult, type UserConfig } from "./train/index.ts";
+export {
+  distill,
+  type DistillOptions,
+  type TrainConfig,
+  train,
+  type TrainOptions,
+  type TrainResult,
+  type UserConfig,
+} from "./train/index.ts";

@@ -7,6 +7,7 @@ import { ProgressLine } from "./progress-line.ts";
 /** Where the library's functions live. */
 const ROOMS = {
   train: "../train/index.ts",
+  distill: "../train/index.ts",
   embed: "../features/index.ts",
   evalKnn: "../evals/index.ts",
   evalPatchKnn: "../evals/index.ts",

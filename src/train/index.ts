@@ -39,4 +39,5 @@ export {
 export type { Alarm, AlarmName, MonitorReading, Rows } from "./monitors.ts";
 export { findLatestCheckpoint, listCheckpoints, milestoneDir, readCheckpointState, readDump, readMetrics } from "./run/index.ts";
 export type { CheckpointState, FoundCheckpoint, MetricsLine, StepDump } from "./run/index.ts";
+export { distill, type DistillOptions } from "./distill.ts";
 export { train, type TrainOptions, type TrainResult } from "./train.ts";

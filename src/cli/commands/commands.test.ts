@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { ConfigError, UsageError } from "../../core/index.ts";
+import { distillOptionsOf } from "./distill.ts";
 import { embedOptionsOf } from "./embed.ts";
 import { evalKnnOptionsOf } from "./eval-knn.ts";
 import { trainOptionsOf } from "./train.ts";
@@ -52,7 +53,7 @@ test.each([
   ["--resume", /without --out/],
   ["--data a --out r --epochs 3 --steps 4", /--epochs and --steps together/],
   ["--out r --resume --overwrite", /--resume and --overwrite together/],
-  ["--data a --out r --method dinov2", /takes dino/],
+  ["--data a --out r --method dinov9", /takes dino/],
   ["--data a --out r --dat b", /did you mean "--data"\?/],
 ])("train refuses %s", async (line, message) => {
   await expect(trainOptionsOf(words(line))).rejects.toThrow(message);
@@ -106,4 +107,23 @@ test("eval knn: --split stands for --test", () => {
   expect(() => evalKnnOptionsOf(words("--train a --split 0.2"))).toThrow(/without --model/);
   expect(() => evalKnnOptionsOf(words("--model r --train a"))).toThrow(/--split 0\.2 holds some out/);
   expect(() => evalKnnOptionsOf(words("--model r --train a --test b --split 0.2"))).toThrow(/--test and --split together/);
+});
+
+test("distill: a teacher, students in order, and the options of a run", async () => {
+  const options = await distillOptionsOf(words("--teacher t --model a --model b --data d --out r --steps 3 --set optim.lr=0.1"));
+  expect(options).toMatchObject({ teacher: "t", models: ["a", "b"], out: "r", resume: false });
+  expect(options.config).toEqual({
+    data: { path: "d" },
+    train: { steps: 3, epochs: null, minutes: null },
+    optim: { lr: 0.1 },
+  });
+});
+
+test.each([
+  ["--model a --data d --out r", /without --teacher/],
+  ["--teacher t --data d --out r", /without --model/],
+  ["--teacher t --model a --out r", /without --data/],
+  ["--teacher t --model a --data d", /without --out/],
+])("distill refuses %s", async (line, message) => {
+  await expect(distillOptionsOf(words(line))).rejects.toThrow(message);
 });

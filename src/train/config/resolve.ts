@@ -3,7 +3,7 @@ import { ConfigError } from "../../core/index.ts";
 import { because, type Chooser, makeChooser } from "./choose.ts";
 import type { LearningFacts } from "./learning-facts.ts";
 import { settleGram } from "./rules-gram.ts";
-import { settleDense, settleInit } from "./rules-init.ts";
+import { settleDense, settleDistill, settleInit } from "./rules-init.ts";
 import { settleObjective } from "./rules-objective.ts";
 import { settleOptim } from "./rules-optim.ts";
 import { settleCheckpoint, settleKnn, settleLog } from "./rules-output.ts";
@@ -135,6 +135,7 @@ function settleLearning(
     schedule: settleSchedule(chooser("schedule"), { ...learning, kind, lr: optim.lr }),
     train,
     init,
+    distill: settleDistill(chooser("distill")),
     checkpoint: settleCheckpoint(chooser("checkpoint"), totalSteps),
     log: settleLog(chooser("log"), totalSteps),
     knn: settleKnn(chooser("knn"), epochs),

@@ -1,7 +1,7 @@
 /** @file Rules of weights to begin with and of the dense probe. */
 import { because, type Because, type Chooser } from "./choose.ts";
 import { n } from "./learning-facts.ts";
-import type { DenseConfig, InitConfig, ModelConfig, RunFacts, TrainConfig } from "./types.ts";
+import type { DenseConfig, DistillConfig, InitConfig, ModelConfig, RunFacts, TrainConfig } from "./types.ts";
 
 /** New heads settle in a tenth of the run, at most 1,000 steps, before the backbone moves. */
 const HEAD_WARMUP_SHARE = 0.1;
@@ -32,6 +32,14 @@ export function settleInit(choose: Chooser<InitConfig>, options: InitRuleOptions
       because(Math.max(1, loraRank), loraRank > 0 ? "as the rank: adapters are added as they are" : "not used: there are no adapters"),
     ),
     headWarmupSteps: choose("headWarmupSteps", () => headWarmupRule(from, options)),
+  };
+}
+
+/** Settles the teacher and the students of a distillation. */
+export function settleDistill(choose: Chooser<DistillConfig>): DistillConfig {
+  return {
+    teacher: choose("teacher", () => because(null, "the run's teacher is its own moving average")),
+    students: choose("students", () => because([], "no distillation")),
   };
 }
 

@@ -181,6 +181,10 @@ const init = z.strictObject({
   loraAlpha: positive,
   headWarmupSteps: countOrZero,
 });
+const distill = z.strictObject({
+  teacher: text.nullable(),
+  students: z.array(z.strictObject({ name: text, model })),
+});
 const data = z.strictObject({
   path: text,
   decode: choice("python", "managed"),
@@ -225,6 +229,7 @@ const SECTIONS = {
   schedule,
   train,
   init,
+  distill,
   data,
   checkpoint,
   log,
@@ -248,6 +253,7 @@ const userSchema = z.strictObject({
   schedule: schedule.partial().optional(),
   train: train.partial().optional(),
   init: init.partial().optional(),
+  distill: distill.partial().optional(),
   data: data.partial().optional(),
   checkpoint: checkpoint.partial().optional(),
   log: log.partial().optional(),

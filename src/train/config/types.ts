@@ -69,6 +69,19 @@ export interface DenseConfig {
   readonly imageSizePx: number;
 }
 
+/** A student of a frozen teacher. */
+export interface StudentModel {
+  readonly name: string;
+  readonly model: ModelConfig;
+}
+
+/** Distillation: the network, crops, masks and heads of the configuration are the teacher's. */
+export interface DistillConfig {
+  /** The run whose last teacher is the frozen teacher; null = the run's teacher is its own moving average. */
+  readonly teacher: string | null;
+  readonly students: readonly StudentModel[];
+}
+
 export type MethodName = "dino" | "dinov2" | "dinov3" | "simclr";
 /** `gram` and `highres` go on from a run of DINOv3. */
 export type StageName = "pretrain" | "gram" | "highres";
@@ -89,6 +102,7 @@ export interface TrainConfig {
   readonly schedule: ScheduleConfig;
   readonly train: TrainSectionConfig;
   readonly init: InitConfig;
+  readonly distill: DistillConfig;
   readonly data: DataConfig;
   readonly checkpoint: CheckpointConfig;
   readonly log: LogConfig;

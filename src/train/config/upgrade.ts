@@ -31,6 +31,7 @@ const LATER = {
   optim: { decayRule: "dino" },
   schedule: { kind: "cosine" },
   init: { from: null, allowPartial: false, loraRank: 0, loraAlpha: 1, headWarmupSteps: 0 },
+  distill: { teacher: null, students: [] },
   dense: { train: null, test: null, everyEpochs: 1, k: 20 },
 } as const;
 

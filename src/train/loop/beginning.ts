@@ -1,11 +1,15 @@
 /** @file What a run begins with: random weights, given ones, or the end of an earlier run; and its configuration, which follows from that. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { mergeConfigs, type ResolvedConfig, resolveConfig, type RunFacts, type UserConfig } from "../config/index.ts";
+import { readBackbone } from "../../weights/index.ts";
+import { mergeConfigs, type ModelConfig, type ResolvedConfig, resolveConfig, type RunFacts, type UserConfig } from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
+import { modelOfVit } from "./method-config.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
 
 export interface Beginning {
+  /** What weights that are no run of ours say of their network. */
+  readonly initModel?: Partial<ModelConfig> | undefined;
   /** What the user said, and what follows from the run that is gone on from. */
   readonly user: UserConfig;
   readonly parent: Parent | undefined;
@@ -19,7 +23,9 @@ export async function settleBeginning(user: UserConfig): Promise<Beginning> {
   const parent = stage === "pretrain" ? (from === undefined ? undefined : await findParent(from)) : await needParent(from, stage);
   const path = data?.path ?? (stage === "pretrain" ? undefined : parent?.config.data.path);
   const asked = path === undefined ? user : mergeConfigs(user, { data: { path } });
-  return { user: asked, parent, gram: await gramTeacherOf(asked, parent) };
+  const foreign = from === undefined || parent !== undefined ? undefined : await readBackbone(from);
+  const initModel = foreign === undefined ? undefined : modelOfVit(foreign.config);
+  return { user: asked, parent, gram: await gramTeacherOf(asked, parent), initModel };
 }
 
 /** The Gram teacher of a later stage, where the user named none: the one of the stage before, or one of the run's early teachers. */
@@ -32,9 +38,9 @@ async function gramTeacherOf({ stage = "pretrain", gram }: UserConfig, parent: P
 }
 
 /** The whole configuration. */
-export function resolveBeginning({ user, parent, gram }: Beginning, facts: RunFacts): ResolvedConfig {
+export function resolveBeginning({ user, parent, gram, initModel }: Beginning, facts: RunFacts): ResolvedConfig {
   const ofParent = parent === undefined ? {} : { parent: parent.config, parentSteps: parent.last.state.step };
-  const resolved = resolveConfig(user, { ...facts, ...ofParent });
+  const resolved = resolveConfig(user, { ...facts, ...ofParent, ...(initModel === undefined ? {} : { initModel }) });
   if (gram === undefined || resolved.config.objective.gramWeight === 0 || resolved.config.gram.useEma) return resolved;
   return {
     ...resolved,

@@ -1,16 +1,17 @@
 /** @file The teacher's backbone as others load it. */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostTensor } from "../../core/index.ts";
-import { replaceDirAtomic, toHuggingFace, vitModelConfig, writeSafetensors } from "../../weights/index.ts";
+import { replaceDirAtomic, writeModelInto } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { vitOf } from "./method-config.ts";
+import { trainedModels, vitOf } from "./method-config.ts";
 import { digestConfig } from "./prepare.ts";
+import { teacherBackbone } from "./teacher-backbone.ts";
 
-const PREFIX = "backbone.";
-
-/** Writes `exported/last` (or `best`): a Hugging Face folder (`ViTModel`) with the teacher's backbone and a model card. Returns its path. */
+/**
+ * Writes `exported/last` (or `best`): a Hugging Face folder with the teacher's backbone and a model card. Where several students are
+ * trained, each has `exported/NAME/last` and the first is `exported/last` too. Returns its path.
+ */
 export async function exportTeacher(
   runDir: string,
   stepper: Stepper,
@@ -28,20 +29,24 @@ export async function exportTeacher(
     readonly knnTop1?: number;
   },
 ): Promise<string> {
-  const dir = join(runDir, "exported", name);
-  const tensors = new Map<string, HostTensor>(
-    stepper.specs
-      .filter((s) => s.name.startsWith(PREFIX))
-      .map((s) => [s.name.slice(PREFIX.length), { dtype: "f32", shape: s.shape, data: stepper.flats.teacher.view(s.name) }]),
-  );
-  const vit = vitOf(config);
-  await replaceDirAtomic(dir, async (into) => {
-    await writeSafetensors(join(into, "model.safetensors"), toHuggingFace(tensors, vit), { format: "pt" });
-    await writeFile(join(into, "config.json"), `${JSON.stringify(vitModelConfig(vit), null, 2)}\n`);
-    await writeFile(join(into, "preprocessor_config.json"), `${JSON.stringify(processorConfig(config), null, 2)}\n`);
-    await writeFile(join(into, "README.md"), card(config, { step, images, knnTop1 }));
-  });
-  return dir;
+  const models = trainedModels(config);
+  for (const [i, { name: student, model }] of models.entries()) {
+    const trained = stepper.learners[i];
+    if (trained === undefined) continue;
+    const { specs, params } = teacherBackbone(trained, config);
+    const tensors = new Map(
+      specs.map((s): [string, HostTensor] => [s.name, { dtype: "f32", shape: s.shape, data: params.get(s.name) ?? new Float32Array() }]),
+    );
+    const what = {
+      config: vitOf({ model }),
+      tensors,
+      processor: processorConfig(config),
+      card: card(config, { model, step, images, knnTop1 }),
+    };
+    const places = [...(i === 0 ? [[name]] : []), ...(models.length > 1 ? [[student, name]] : [])];
+    for (const place of places) await replaceDirAtomic(join(runDir, "exported", ...place), (into) => writeModelInto(into, what));
+  }
+  return join(runDir, "exported", name);
 }
 
 function processorConfig({ crops, augment }: TrainConfig): object {
@@ -60,13 +65,15 @@ function processorConfig({ crops, augment }: TrainConfig): object {
 }
 
 interface CardFacts {
+  readonly model: TrainConfig["model"];
   readonly step: number;
   readonly images: number;
   readonly knnTop1: number | undefined;
 }
 
-function card(config: TrainConfig, { step, images, knnTop1 }: CardFacts): string {
-  const { model, method, train } = config;
+function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts): string {
+  const { method, train, distill } = config;
+  const how = distill.students.length > 0 ? `distillation from a teacher of ${method}` : method;
   const score = knnTop1 === undefined ? "" : ` Its k-NN top-1 on the labelled images of the run is ${(100 * knnTop1).toFixed(1)} %.`;
   return [
     "---",
@@ -75,7 +82,7 @@ function card(config: TrainConfig, { step, images, knnTop1 }: CardFacts): string
     "tags: [dino, self-supervised, tricera]",
     "---",
     "",
-    `A vision transformer (${model.arch}) trained without labels by ${method} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
+    `A vision transformer (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
     "",
   ].join("\n");
 }

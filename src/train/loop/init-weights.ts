@@ -1,7 +1,7 @@
 /** @file Beginning with given weights: the end of an earlier run, whole, or a backbone for new heads. */
 import { join } from "node:path";
 import { ConfigError, type HostTensor } from "../../core/index.ts";
-import { type NamedTensors, readSafetensors } from "../../weights/index.ts";
+import { type NamedTensors, readBackbone, readSafetensors } from "../../weights/index.ts";
 import { findLatestCheckpoint } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
 import type { Parent } from "./parent.ts";
@@ -52,9 +52,16 @@ function told(what: string, names: readonly string[]): string {
 
 /** The tensors by our names: `backbone.*`, and heads where there are any. */
 async function readGiven(from: string): Promise<{ readonly file: string; readonly tensors: NamedTensors }> {
-  const file = from.endsWith(".safetensors") ? from : join((await findLatestCheckpoint(from))?.dir ?? from, "teacher.safetensors");
-  const { tensors } = await readSafetensors(file);
-  return { file, tensors };
+  const run = await findLatestCheckpoint(from);
+  if (run !== undefined) return await readOwn(join(run.dir, "teacher.safetensors"));
+  const own = from.endsWith(".safetensors") ? await readOwn(from) : undefined;
+  if (own !== undefined && [...own.tensors.keys()].some((name) => name.startsWith("backbone."))) return own;
+  const { tensors, file } = await readBackbone(from);
+  return { file, tensors: new Map([...tensors].map(([name, tensor]) => [`backbone.${name}`, tensor])) };
+}
+
+async function readOwn(file: string): Promise<{ readonly file: string; readonly tensors: NamedTensors }> {
+  return { file, tensors: (await readSafetensors(file)).tensors };
 }
 
 /** Copies one tensor into student and teacher; false where there is none that fits. */

@@ -1,7 +1,7 @@
 /** @file Looks at the teacher along a run: pictures for the report, k-NN of images and of patches, and the best teacher so far. */
 import type { Loader } from "../../data/index.ts";
 import type { ResolvedConfig } from "../config/index.ts";
-import type { MetricsLog, TensorboardWriter } from "../run/index.ts";
+import { type MetricsLog, readMetrics, type TensorboardWriter } from "../run/index.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Probe } from "./probe.ts";
 import type { Run } from "./run.ts";
@@ -47,12 +47,30 @@ async function lookAtPatches({ run, probe, metrics, board }: LookContext, step: 
 }
 
 /** k-NN of labelled images. */
-async function classify({ run, keeper, probe, metrics, board }: LookContext, step: number): Promise<void> {
-  const knnTop1 = await probe.knn(run.options.signal);
-  metrics.append({ step, knnTop1 });
-  board?.scalars(step, { knnTop1 });
-  run.note(`k-NN top-1 after step ${step}: ${(100 * knnTop1).toFixed(1)} %`);
-  await keeper.score(step, knnTop1);
+async function classify({ run, resolved, keeper, probe, metrics, board }: LookContext, step: number): Promise<void> {
+  const scores = await probe.knn(run.options.signal);
+  const facts = Object.fromEntries(scores.map(([name, top1], i) => [i === 0 ? "knnTop1" : `knnTop1.${name}`, top1]));
+  metrics.append({ step, ...facts });
+  board?.scalars(step, facts);
+  const percent = (top1: number): string => `${(100 * top1).toFixed(1)} %`;
+  const told = scores.map(([name, top1]) => (scores.length === 1 ? percent(top1) : `${name} ${percent(top1)}`));
+  run.note(`k-NN top-1 after step ${step}: ${told.join(", ")}`);
+  await keeper.score(step, scores[0]?.[1] ?? NaN);
+  await guard({ run, resolved, probe }, step, scores[0]?.[1] ?? NaN);
+}
+
+/** A fall of k-NN by so much below that of the given weights is a loss, not noise. */
+const GUARD_POINTS = 0.02;
+
+/** Continued pretraining is to make given features better: says so where they are worse than at the start. */
+async function guard({ run, resolved, probe }: Pick<LookContext, "run" | "resolved" | "probe">, step: number, top1: number): Promise<void> {
+  if (step === 0 || resolved.config.init.from === null) return;
+  const start = (await readMetrics(run.dir)).find((line) => line.step === 0 && typeof line["knnTop1"] === "number")?.["knnTop1"];
+  if (typeof start !== "number" || top1 >= start - GUARD_POINTS) return;
+  const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
+  const text = `k-NN fell from ${percent(start)} with the given weights to ${percent(top1)}: training breaks what they know; lower optim.lr, make init.headWarmupSteps longer, or set init.loraRank=8`;
+  run.note(`ALARM at step ${step}: ${text}`);
+  probe.alarm(`Step ${step}: ${text}`);
 }
 
 /** What the network showed before its first step, seen after that step, so that nobody waits for it. */

@@ -1,11 +1,56 @@
 /** @file From the run's configuration to what the method, the optimizer and the schedules want. */
-import { dino, type Dinov2Config, dinov2, dinov3, type GramConfig, type HeadConfig, type Method, simclr } from "../../methods/index.ts";
+import {
+  dino,
+  dinov2,
+  type Dinov2Config,
+  dinov3,
+  distill,
+  type GramConfig,
+  type HeadConfig,
+  type Method,
+  simclr,
+  type StudentConfig,
+} from "../../methods/index.ts";
 import { Rng } from "../../core/index.ts";
 import type { CropsConfig } from "../../images/index.ts";
-import type { LoraConfig, ViTConfig } from "../../nn/index.ts";
-import { constant, cosine, linear, type OptimizerConfig, type Schedule, teacherTemp, warmupThenConstant } from "../../optim/index.ts";
-import type { CropSizes, TrainConfig } from "../config/index.ts";
-import type { StepScalars } from "../stepper.ts";
+import { type BackboneConfig, backboneWidth, convnextPreset, type LoraConfig, resnetPreset, type ViTConfig } from "../../nn/index.ts";
+import type { CropSizes, ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
+
+/** What a ViT says of a run's model section. */
+export function modelOfVit(vit: ViTConfig): Partial<ModelConfig> {
+  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps, posInterpolation, channels = 3, rope = {} } = vit;
+  const { registers = 0, layerScale = 0, ffn = "mlp", ffnHidden = 0, qkvBias = true, keyBiasMask = false, norm = "layernorm" } = vit;
+  const { positions = "learned", maskToken = false } = vit;
+  return {
+    arch: "vit",
+    family: "vit",
+    imageSizePx,
+    patchSizePx,
+    width,
+    depth,
+    heads,
+    mlpRatio,
+    layerNormEps,
+    posInterpolation,
+    channels,
+    registers,
+    layerScale,
+    ffn,
+    ffnHidden,
+    qkvBias,
+    keyBiasMask,
+    norm,
+    positions,
+    maskToken,
+    ...(positions === "rope" ? { ropeBase: rope.base ?? 100 } : {}),
+  };
+}
+
+/** The backbone that a model section describes. */
+export function backboneOf(model: ModelConfig): BackboneConfig {
+  if (model.family === "convnext") return { ...convnextPreset(model.arch), channels: model.channels };
+  return model.family === "resnet" ? { ...resnetPreset(model.arch), channels: model.channels } : vitOf({ model });
+}
 
 /** The backbone of a run. */
 export function vitOf({ model }: Pick<TrainConfig, "model">): ViTConfig {
@@ -14,8 +59,24 @@ export function vitOf({ model }: Pick<TrainConfig, "model">): ViTConfig {
   const { ropeBase: base, ropeShift: shift, ropeJitter: jitter, ropeRescale: rescale } = model;
   const rotary = positions === "rope";
   return {
-    ...{ imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps, posInterpolation, posEmbedInit },
-    ...{ channels, registers, maskToken, ffn, qkvBias, keyBiasMask, norm, positions, localClsNorm },
+    imageSizePx,
+    patchSizePx,
+    width,
+    depth,
+    heads,
+    mlpRatio,
+    layerNormEps,
+    posInterpolation,
+    posEmbedInit,
+    channels,
+    registers,
+    maskToken,
+    ffn,
+    qkvBias,
+    keyBiasMask,
+    norm,
+    positions,
+    localClsNorm,
     ...(layerScale > 0 ? { layerScale } : {}),
     ...(ffnHidden > 0 ? { ffnHidden } : {}),
     // DINOv3 calls its registers storage tokens
@@ -40,17 +101,26 @@ function familyConfig(config: TrainConfig, { globalSizePx, localSizePx }: Sizes)
   const { ibotPrototypes, ibotHidden, ibotBottleneck } = config.head;
   const head = headOf(config);
   return {
-    backbone: vitOf(config),
+    backbone: backboneOf(model),
     head,
     ...loraOf(config),
     ibotHead: own ? { ...head, prototypes: ibotPrototypes, hidden: ibotHidden, bottleneck: ibotBottleneck } : "shared",
     mask,
     crops: { globalSizePx, localSizePx, localCount: crops.localCount },
     objective: {
-      ...{ centering, centerMomentum, sinkhornIterations, koleoWeight, koleoGroup, koleoTopK, ibotWeight, studentTemp },
+      centering,
+      centerMomentum,
+      sinkhornIterations,
+      koleoWeight,
+      koleoGroup,
+      koleoTopK,
+      ibotWeight,
+      studentTemp,
       ...(config.method === "dinov3" ? { localWeight: "localWeight" } : {}),
     },
-    ...{ dropPath, dropPathKind, dropPathUniform },
+    dropPath,
+    dropPathKind,
+    dropPathUniform,
     batchSize: imagesOfStep(config),
     microBatchSize: train.batchSize,
     groupSize: train.groupSize,
@@ -65,7 +135,7 @@ function loraOf({ init }: Pick<TrainConfig, "init">): { readonly lora?: LoraConf
 
 function headOf({ head, model }: Pick<TrainConfig, "head" | "model">): HeadConfig {
   const { hidden, bottleneck, prototypes, layers, batchNorm, normLastLayer, lastLayer } = head;
-  return { width: model.width, hidden, bottleneck, prototypes, layers, batchNorm, normLastLayer, lastLayer };
+  return { width: backboneWidth(backboneOf(model)), hidden, bottleneck, prototypes, layers, batchNorm, normLastLayer, lastLayer };
 }
 
 /** Gram anchoring, where its loss has a weight. */
@@ -78,6 +148,8 @@ function gramOf({ gram, objective }: Pick<TrainConfig, "gram" | "objective">, { 
 
 function methodAt(config: TrainConfig, sizes: Sizes): Method {
   const family = familyConfig(config, sizes);
+  const [first, ...others] = config.distill.students.map((student) => studentOf(family, student));
+  if (first !== undefined) return distill({ teacher: family, students: [first, ...others] });
   switch (config.method) {
     case "dino":
       return dino(family);
@@ -88,6 +160,24 @@ function methodAt(config: TrainConfig, sizes: Sizes): Method {
     case "simclr":
       return simclr({ ...family, objective: { temperature: config.objective.studentTemp } });
   }
+}
+
+/** A student has heads of its own, like the teacher's but for the width that goes in. DINOv3 §5. */
+function studentOf({ head, ibotHead }: Dinov2Config, { name, model }: StudentModel): StudentConfig {
+  const backbone = backboneOf(model);
+  const width = backboneWidth(backbone);
+  return {
+    name,
+    backbone,
+    head: { ...head, width },
+    ibotHead: ibotHead === "shared" ? ibotHead : { ...ibotHead, width },
+    dropPath: model.dropPath,
+  };
+}
+
+/** Networks that a run trains, in the order of its learners. */
+export function trainedModels({ model, distill: { students } }: Pick<TrainConfig, "model" | "distill">): readonly StudentModel[] {
+  return students.length === 0 ? [{ name: "student", model }] : students;
 }
 
 /** The method of a run. */
@@ -127,73 +217,4 @@ export function variantOfStep({ crops, seed }: Pick<TrainConfig, "crops" | "seed
 /** Images of one optimizer step. */
 export function imagesOfStep({ train }: Pick<TrainConfig, "train">): number {
   return train.batchSize * train.accumulate;
-}
-
-export function optimizerOf({ optim }: Pick<TrainConfig, "optim">): OptimizerConfig {
-  const { name, betas, eps, momentum } = optim;
-  if (name === "adamw") return { kind: "adamw", beta1: betas[0], beta2: betas[1], eps };
-  return name === "sgd" ? { kind: "sgd", momentum } : { kind: "lars", momentum, eta: 0.001 };
-}
-
-interface Length {
-  readonly stepsPerEpoch: number;
-  readonly totalSteps: number;
-}
-
-/** Every scheduled value of a run of `totalSteps`, by step from 0. DINO §3.1; lengths in epochs may be fractions. */
-export function scheduleScalars(config: TrainConfig, length: Length): (step: number) => StepScalars {
-  const { optim, objective, init } = config;
-  const stepsOf = (epochs: number): number => Math.min(length.totalSteps, Math.round(epochs * length.stepsPerEpoch));
-  const { lr, weightDecay, emaMomentum } = slowScalars(config, { ...length, warmupSteps: stepsOf(config.schedule.lrWarmupEpochs) });
-  const warmEpochs = objective.warmupTeacherTempEpochs;
-  const temp = temperature(objective, { warmEpochs, stepsPerEpoch: length.stepsPerEpoch, warmSteps: stepsOf(warmEpochs) });
-  const frozenSteps = stepsOf(optim.freezeLastLayerEpochs);
-  const clip = optim.clipKind === "none" ? ({ kind: "none" } as const) : ({ kind: optim.clipKind, norm: optim.clipNorm } as const);
-  const inputs = objectiveWeights(config, length);
-  return (step) => ({
-    lr: lr(step),
-    weightDecay: weightDecay(step),
-    emaMomentum: emaMomentum(step),
-    teacherTemp: temp(step),
-    clip,
-    freezeLastLayer: step < frozenSteps,
-    freezeBackbone: step < init.headWarmupSteps,
-    inputs: inputs(step),
-  });
-}
-
-/** Rate, weight decay and teacher momentum: cosines, or constants (DINOv3 §3.2). */
-function slowScalars(
-  { optim, schedule }: Pick<TrainConfig, "optim" | "schedule">,
-  { totalSteps, warmupSteps }: Length & { readonly warmupSteps: number },
-): { readonly lr: Schedule; readonly weightDecay: Schedule; readonly emaMomentum: Schedule } {
-  if (schedule.kind === "constant")
-    return {
-      lr: warmupThenConstant({ value: optim.lr, warmupSteps }),
-      weightDecay: constant(optim.weightDecay),
-      emaMomentum: constant(schedule.momentumTeacher),
-    };
-  return {
-    lr: cosine({ base: optim.lr, final: schedule.minLr, totalSteps, warmupSteps }),
-    weightDecay: cosine({ base: optim.weightDecay, final: optim.weightDecayEnd, totalSteps }),
-    emaMomentum: cosine({ base: schedule.momentumTeacher, final: schedule.momentumTeacherEnd, totalSteps }),
-  };
-}
-
-/** Scalar inputs of the objectives: weights of the local crops and of Gram anchoring. */
-function objectiveWeights({ objective }: Pick<TrainConfig, "objective">, { totalSteps }: Length): (step: number) => Record<string, number> {
-  const { localWeight: from, localWeightEnd: to, gramWeight, gramWeightWarmupSteps: steps } = objective;
-  const local = cosine({ base: from, final: to, totalSteps });
-  const gram = linear({ from: 0, to: gramWeight, steps });
-  return (step) => ({ localWeight: local(step), gramWeight: gram(step) });
-}
-
-/** Per epoch as DINO does, where the warm-up is whole epochs; step by step where it is a fraction (short runs). */
-function temperature(
-  { warmupTeacherTemp: warm, teacherTemp: final }: TrainConfig["objective"],
-  { warmEpochs, stepsPerEpoch, warmSteps }: { readonly warmEpochs: number; readonly stepsPerEpoch: number; readonly warmSteps: number },
-): Schedule {
-  if (!Number.isInteger(warmEpochs)) return teacherTemp({ warm, final, warmupEpochs: warmSteps });
-  const ofEpoch = teacherTemp({ warm, final, warmupEpochs: warmEpochs });
-  return (step) => ofEpoch(Math.floor(step / stepsPerEpoch));
 }

@@ -1,5 +1,6 @@
 /** @file Looks at the teacher along a run: its k-NN, what it makes of a few fixed images, and the report. */
 import { join } from "node:path";
+import { InternalError } from "../../core/index.ts";
 import type { DataList } from "../../data/index.ts";
 import type { Device } from "../../engine/runtime/index.ts";
 import { Encoder } from "../../features/index.ts";
@@ -14,9 +15,9 @@ import { assembleReport, storeAlarm, storeFacts } from "../probes/run-report.ts"
 import { shownImages, snapshotSteps, storeSnapshot } from "../probes/snapshots.ts";
 import { readMetrics } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { vitOf } from "./method-config.ts";
+import { trainedModels, vitOf } from "./method-config.ts";
+import { teacherBackbone } from "./teacher-backbone.ts";
 
-const BACKBONE = "backbone.";
 const DRIFT_FROM_SHARE = 0.1;
 
 export interface ProbeOptions {
@@ -28,11 +29,21 @@ export interface ProbeOptions {
   readonly totalSteps: number;
 }
 
-/** The teacher's backbone, read in place: it follows the run. */
-function openTeacher({ stepper, device, resolved }: ProbeOptions): Encoder {
-  const names = stepper.specs.filter((s) => s.name.startsWith(BACKBONE)).map((s) => s.name);
-  const params = new Map(names.map((n) => [n.slice(BACKBONE.length), stepper.flats.teacher.view(n)]));
-  return new Encoder({ config: vitOf(resolved.config), device, params });
+/** A network under watch: its weights follow the run, adapters after a `refresh`. */
+interface Watched {
+  readonly name: string;
+  readonly encoder: Encoder;
+  readonly refresh: () => void;
+}
+
+/** The backbone of the teacher, or of every student's average. */
+function openTeachers({ stepper, device, resolved }: ProbeOptions): Watched[] {
+  return trainedModels(resolved.config).flatMap(({ name, model }, i) => {
+    const trained = stepper.learners[i];
+    if (trained === undefined) return [];
+    const { params, refresh } = teacherBackbone(trained, resolved.config);
+    return [{ name, encoder: new Encoder({ config: vitOf({ model }), device, params }), refresh }];
+  });
 }
 
 function openPool({ data, augment, crops }: TrainConfig): EvalPool {
@@ -45,18 +56,22 @@ function openPool({ data, augment, crops }: TrainConfig): EvalPool {
 export class Probe implements AsyncDisposable {
   readonly #options: ProbeOptions;
   readonly #encoder: Encoder;
+  readonly #watched: readonly Watched[];
   readonly #pool: EvalPool;
   readonly #shown: DataList;
-  readonly #knn: KnnProbe;
+  readonly #knn: readonly (readonly [name: string, probe: KnnProbe])[];
   readonly #patches: PatchProbe;
 
   constructor(options: ProbeOptions) {
     const { config } = options.resolved;
     this.#options = options;
-    this.#encoder = openTeacher(options);
+    this.#watched = openTeachers(options);
+    const [first] = this.#watched;
+    if (first === undefined) throw new InternalError("Cannot watch the run: it trains no network");
+    this.#encoder = first.encoder;
     this.#pool = openPool(config);
     this.#shown = shownImages(options.list);
-    this.#knn = new KnnProbe({ config, encoder: this.#encoder, pool: this.#pool });
+    this.#knn = this.#watched.map(({ name, encoder }) => [name, new KnnProbe({ config, encoder, pool: this.#pool })]);
     this.#patches = openPatchProbe({
       runDir: options.dir,
       list: options.list,
@@ -82,19 +97,28 @@ export class Probe implements AsyncDisposable {
     storeAlarm(this.#options.dir, text);
   }
 
-  /** Top-1 of the teacher on the labelled images, 0 to 1. */
-  async knn(signal: AbortSignal | undefined): Promise<number> {
-    return this.#knn.top1(signal);
+  /** Top-1 on the labelled images, 0 to 1: of the teacher, or of each student, in order. */
+  async knn(signal: AbortSignal | undefined): Promise<readonly (readonly [name: string, top1: number])[]> {
+    this.#refresh();
+    const scores: (readonly [string, number])[] = [];
+    for (const [name, probe] of this.#knn) scores.push([name, await probe.top1(signal)]);
+    return scores;
+  }
+
+  #refresh(): void {
+    for (const { refresh } of this.#watched) refresh();
   }
 
   /** Dense features of the teacher: monitors on fixed images, and with `score` patch k-NN where images with masks are given. */
   async dense(step: number, options: { readonly score: boolean; readonly signal: AbortSignal | undefined }): Promise<DenseLook> {
+    this.#refresh();
     return await this.#patches.look(step, options);
   }
 
   /** Stores what the teacher makes of the fixed images; the first time also of the sample whose neighbours the report shows. */
   async snapshot(step: number, signal?: AbortSignal): Promise<void> {
     const { dir, resolved, list } = this.#options;
+    this.#refresh();
     await storeSnapshot(dir, step, { shown: this.#shown, encoder: this.#encoder, pool: this.#pool, config: resolved.config });
     await storeFirstSight(list, step, { ...this.#sampleContext, signal });
   }
@@ -104,13 +128,14 @@ export class Probe implements AsyncDisposable {
     const { dir, resolved, list } = this.#options;
     const hasPictures = (await snapshotSteps(dir)).length > 0;
     const lastStep = (await readMetrics(dir)).reduce((most, { step }) => Math.max(most, step), 0);
+    this.#refresh();
     if (hasPictures && signal?.aborted !== true) await storeLastSight(lastStep, this.#sampleContext);
     await storeFacts(dir, facts);
     await writeFileAtomic(join(dir, "report.html"), renderReport(await assembleReport(dir, { resolved, list, facts })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#encoder[Symbol.dispose]();
+    for (const { encoder } of this.#watched) encoder[Symbol.dispose]();
     await this.#pool[Symbol.asyncDispose]();
   }
 }

@@ -7,7 +7,9 @@ import { type CropPool, openCropPool } from "../../images/node/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
 import { Stepper, type StepperOptions } from "../stepper.ts";
-import { cropsOf, methodOf, optimizerOf, variantsOf } from "./method-config.ts";
+import { cropsOf, methodOf, variantsOf } from "./method-config.ts";
+import { optimizerOf } from "./scalars.ts";
+import { loadFrozenTeacher } from "./frozen-teacher.ts";
 import { loadGramTeacher } from "./gram-teacher.ts";
 import { continueRun, loadInit } from "./init-weights.ts";
 import { runtimeName } from "./prepare.ts";
@@ -84,6 +86,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   const counts = found === undefined ? undefined : await readStepCounts(found.dir, methodOf(config));
   await using stepper = openStepper(config, device, counts);
   const rng = new Rng(config.seed);
+  await loadFrozenTeacher(stepper, config.distill.teacher);
   if (found !== undefined) await readState(found.dir, stepper);
   else {
     stepper.init(rng.split("init"));

@@ -32,7 +32,7 @@ export class Watch {
     }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Loader; readonly stepsPerEpoch: number },
   ): { readonly line: MetricsLine; readonly alarms: readonly Alarm[] } {
     const { method, train, model } = this.#config;
-    const crossEntropy = (result.parts["loss.globals"] ?? 0) + (result.parts["loss.locals"] ?? 0);
+    const crossEntropy = crossEntropyOf(result.parts, this.#config.distill.students.length);
     const looks = step % FEATURES_EVERY === 0 || step === 1;
     const rows = Math.min(MAX_ROWS, result.features.length / model.width);
     const features = { data: result.features, rows, width: model.width };
@@ -74,6 +74,12 @@ export class Watch {
       prototypeUsage: marginalOf(prototypes, this.#config.head.prototypes),
     };
   }
+}
+
+/** DINO's loss: the shares of all resolution groups; of several students the mean. */
+function crossEntropyOf(parts: StepResult["parts"], students: number): number {
+  const shares = Object.entries(parts).filter(([name]) => name.endsWith("globals") || name.endsWith("locals"));
+  return shares.reduce((sum, [, value]) => sum + value, 0) / Math.max(1, students);
 }
 
 /** Share of the prototypes chosen by some row, of those that could be. */

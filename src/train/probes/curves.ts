@@ -16,7 +16,17 @@ export function pointsOf(lines: readonly MetricsLine[], name: string): Points {
 
 type Draw = (title: string, names: Readonly<Record<string, string>>, more?: Omit<ChartOptions, "title" | "series">) => ChartOptions;
 
-function learning(draw: Draw, uniform: number): readonly ChartOptions[] {
+/** k-NN of the teacher, or of each student. */
+function knnNames({ students }: TrainConfig["distill"]): Readonly<Record<string, string>> {
+  const [first, ...others] = students;
+  if (first === undefined) return { knnTop1: "top-1" };
+  return { knnTop1: first.name, ...Object.fromEntries(others.map(({ name }) => [`knnTop1.${name}`, name])) };
+}
+
+function learning(
+  draw: Draw,
+  { uniform, distill }: { readonly uniform: number; readonly distill: TrainConfig["distill"] },
+): readonly ChartOptions[] {
   return [
     draw(
       "Loss",
@@ -36,11 +46,10 @@ function learning(draw: Draw, uniform: number): readonly ChartOptions[] {
       },
     ),
     draw("KL of student to teacher", { kl: "KL" }, { unit: "nats", text: "What the student has left to learn of the teacher." }),
-    draw(
-      "k-NN top-1",
-      { knnTop1: "top-1" },
-      { format: "percent", text: "Labelled images classified by their neighbours: the best sign of good features." },
-    ),
+    draw("k-NN top-1", knnNames(distill), {
+      format: "percent",
+      text: "Labelled images classified by their neighbours: the best sign of good features.",
+    }),
   ];
 }
 
@@ -92,7 +101,7 @@ function schedules(draw: Draw): readonly ChartOptions[] {
 }
 
 /** Learning, health, and (folded away) schedules and speed. */
-export function curveSection(lines: readonly MetricsLine[], { head }: TrainConfig): ReportSection {
+export function curveSection(lines: readonly MetricsLine[], { head, distill }: TrainConfig): ReportSection {
   const draw: Draw = (title, names, more = {}) => ({
     title,
     ...more,
@@ -103,7 +112,7 @@ export function curveSection(lines: readonly MetricsLine[], { head }: TrainConfi
   });
   const uniform = Math.log(head.prototypes);
   const blocks: readonly Block[] = [
-    { kind: "charts", charts: [...learning(draw, uniform), ...health(draw, uniform)] },
+    { kind: "charts", charts: [...learning(draw, { uniform, distill }), ...health(draw, uniform)] },
     { kind: "details", summary: "Schedules and speed", blocks: [{ kind: "charts", charts: schedules(draw) }] },
   ];
   return { title: "Along the run", text: "Point at a chart to read its values at a step.", blocks };

@@ -1,0 +1,52 @@
+/** @file `tricera distill`: a frozen teacher to one student or several, in one run. */
+import type { UserConfig } from "../../train/index.ts";
+import { type Command, defineCommand } from "../command.ts";
+import { printResult, runJob } from "../library.ts";
+import { type OptionValues, text, texts } from "../options.ts";
+import { need, parseArgs } from "../parse-args.ts";
+import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, runOptions } from "./run-options.ts";
+
+const OPTIONS = {
+  ...RUN_OPTIONS,
+  teacher: text("RUN", "the run whose last teacher is frozen and teaches"),
+  model: texts("PRESET", "a student: vit_tiny_patch16, resnet18, ...; say it again for more, one teacher pass serves all"),
+};
+
+/** What `distill()` of the library is told by the command line. */
+export interface DistillCommandOptions extends RunCommandOptions {
+  readonly teacher: string;
+  readonly models: readonly string[];
+}
+
+type DistillValues = OptionValues<typeof OPTIONS>;
+
+async function toDistillOptions(values: DistillValues, file: UserConfig): Promise<DistillCommandOptions> {
+  const config = await configOf(values, { file, aliases: {} });
+  checkRun(values, { needsOut: true });
+  const { model: models = [] } = values;
+  need(models[0], "model", "there is no student");
+  need(config.data?.path, "data", "there are no images to train on");
+  return { ...runOptions(values, config), teacher: need(values.teacher, "teacher", "there is no teacher"), models };
+}
+
+/** `distill()`'s options from an argument list; `file` stands for what `--config` holds. */
+export async function distillOptionsOf(argv: readonly string[], file: UserConfig = {}): Promise<DistillCommandOptions> {
+  return toDistillOptions(parseArgs(argv, OPTIONS), file);
+}
+
+export const distillCommand: Command = defineCommand({
+  name: "distill",
+  summary: "teach one or more smaller networks what a trained one knows",
+  about:
+    "Crops, masks and heads are those of the teacher's run. Each student is kept as OUT/exported/NAME/last. A run that was cut off goes on by `tricera train --out OUT --resume`.",
+  examples: [
+    "tricera distill --teacher runs/v3 --model vit_tiny_patch16 --data ~/photos --out runs/small",
+    "tricera distill --teacher runs/v3 --model vit_tiny_patch16 --model vit_micro_patch16 --data ~/photos --out runs/two --minutes 60",
+  ],
+  options: OPTIONS,
+  run: async (values, context) => {
+    const result = await runJob("distill", await toDistillOptions(values, await configFileOf(values, context)), context);
+    printResult(result, { json: values.json ?? false, context });
+    return 0;
+  },
+});
