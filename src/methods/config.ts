@@ -16,6 +16,8 @@ export interface StepConfig {
   readonly dropPathUniform?: boolean;
   /** Each row by itself, or the branch on a random part of the rows (DINOv2). */
   readonly dropPathKind?: "per-sample" | "subset";
+  /** Patches along a side of the grid that masks are drawn on: the teacher's, for a student of another; the backbone's own by default. */
+  readonly gridSide?: number;
   /** Goes before the names of random inputs: students of one run draw their own. */
   readonly drawPrefix?: string;
   /** Images of a batch and of the part of it that the student sees at once. */

@@ -6,8 +6,8 @@
  *   student   global crops come in with patches masked; loss = DINO + iBOT at the masked places + 0.1 · KoLeo
  */
 import { gather, reshape, type Tensor } from "../engine/trace/index.ts";
-import { applyDinoHead, dinoHeadSpecs, type DinoHeadConfig, prefixed, scoped } from "../nn/index.ts";
-import { ibotLoss } from "../objectives/index.ts";
+import { applyDinoHead, dinoHeadSpecs, type DinoHeadConfig, gridSideOf, prefixed, scoped } from "../nn/index.ts";
+import { ibotLoss, resizeFeatures } from "../objectives/index.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
 import { type DinoConfig, dinoObjective } from "./dino.ts";
 import { koleoObjective } from "./koleo.ts";
@@ -32,7 +32,14 @@ export function dinov2(config: Dinov2Config): Method {
 }
 
 export function dinov2Objectives(config: Dinov2Config): Objective[] {
-  return [dinoObjective(config), ibotObjective(config), ...koleoObjective(config)];
+  const ibot = config.objective.ibotWeight === 0 ? [] : [ibotObjective(config)];
+  return [dinoObjective(config), ...ibot, ...koleoObjective(config)];
+}
+
+/** Patch tokens `[n, p, d]` on the grid that masks are drawn on: a distilled student's own grid may be another. */
+function onGrid(tokens: Tensor, config: Dinov2Config): Tensor {
+  const [own, to] = [gridSideOf(config.backbone, config.crops.globalSizePx), Math.sqrt(patchesOf(config))];
+  return own === to ? tokens : resizeFeatures(tokens, { from: { rows: own, columns: own }, to: { rows: to, columns: to } });
 }
 
 /** Cross-entropy of the student's masked patches against the teacher's visible ones. iBOT §3.2; DINOv2 §4. */
@@ -48,7 +55,7 @@ export function ibotObjective(config: Dinov2Config): Objective {
   /** Patch tokens `[2·b, p, d]` at the masked places -> logits `[m, k]`. */
   const maskedLogits = ({ patches: tokens }: Group, { builder, params }: Network): Tensor => {
     if (tokens === undefined) throw new RangeError("Cannot take masked patches: the backbone gave none; use one with patch tokens");
-    const flat = reshape(tokens, [TEACHER_CROPS * micro * patches, tokens.shape[2] ?? 1]);
+    const flat = reshape(onGrid(tokens, config), [TEACHER_CROPS * micro * patches, tokens.shape[2] ?? 1]);
     const index = builder.sharedInput("maskIndex", [rows], { dtype: "i32" });
     return applyDinoHead(scoped(params, name), gather(flat, index, { unique: true }), { config: head });
   };

@@ -5,7 +5,7 @@
  *   targets   balanced once over the whole batch
  *   student   each sees whole crops (no masks) and has its own heads; its moving average is what is kept
  */
-import { prefixed } from "../nn/index.ts";
+import { gridSideOf, prefixed } from "../nn/index.ts";
 import type { Dinov2Config } from "./dinov2.ts";
 import { dinov2Objectives } from "./dinov2.ts";
 import type { FixedNetwork, Method } from "./method.ts";
@@ -29,8 +29,9 @@ export function distill({ teacher, students }: DistillConfig): Method {
     specs: learnerOf(teacher, ofTeacher, { name: "teacher", follower: "" }).specs,
     changes: false,
   };
+  const gridSide = gridSideOf(teacher.backbone, teacher.crops.globalSizePx);
   const pupils = students.map(({ name, backbone, head, ibotHead, dropPath }) => {
-    const config: Dinov2Config = { ...teacher, backbone, head, ibotHead, dropPath, masksStudent: false, drawPrefix: `${name}.` };
+    const config: Dinov2Config = { ...teacher, backbone, head, ibotHead, dropPath, masksStudent: false, gridSide, drawPrefix: `${name}.` };
     const objectives = dinov2Objectives(config);
     return { name, config, objectives, learner: learnerOf(config, objectives, { name, follower: `${name}.average` }) };
   });

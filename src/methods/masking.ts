@@ -15,12 +15,12 @@ export interface MaskConfig extends MaskRatios {
 
 export type MaskedConfig = StepConfig & { readonly mask: MaskConfig };
 
-/** Patches along a side of a global crop. */
-function side({ crops: { globalSizePx }, backbone }: StepConfig): number {
-  return gridSideOf(backbone, globalSizePx);
+/** Patches along a side of a global crop, as masks count them. */
+function side({ crops: { globalSizePx }, backbone, gridSide }: StepConfig): number {
+  return gridSide ?? gridSideOf(backbone, globalSizePx);
 }
 
-/** Patch tokens of a global crop. */
+/** Patches of a global crop, as masks count them. */
 export function patchesOf(config: StepConfig): number {
   return side(config) ** 2;
 }

@@ -82,7 +82,10 @@ describe("methods as runs", () => {
     await train({ config: config("dinov3", 5), out: first });
     const gram = { firstUpdateStep: 2, updateEverySteps: 2, maxUpdates: 1 };
     const staged: UserConfig = {
-      ...{ method: "dinov3", stage: "gram", init: { from: first }, gram },
+      method: "dinov3",
+      stage: "gram",
+      init: { from: first },
+      gram,
       train: { steps: 5 },
       checkpoint: { everySteps: 1, keepLast: 5 },
       log: { imagesEverySteps: 0 },
