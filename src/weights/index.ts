@@ -24,7 +24,20 @@ export {
 } from "./folder/hf-config.ts";
 export { type Backbone, type BackboneSource, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
 export { defaultProcessor, writeModelFolder, writeModelInto, type WriteModelOptions } from "./folder/write-model.ts";
-export { fromHuggingFace, fromMeta, fromTimm, likeliestArchitecture, type Naming, toHuggingFace, toTimm } from "./names/index.ts";
+export {
+  convnextFrom,
+  type ConvNeXtNames,
+  convnextTo,
+  detectConvNeXt,
+  fromHuggingFace,
+  fromMeta,
+  fromTimm,
+  inferConvNeXt,
+  likeliestArchitecture,
+  type Naming,
+  toHuggingFace,
+  toTimm,
+} from "./names/index.ts";
 export { openTensors, type TensorSource } from "./tensor-source.ts";
 /** The name before other classes than ViTModel were written; use `toHuggingFaceConfig`. */
 export { toHuggingFaceConfig as vitModelConfig } from "./folder/hf-config.ts";
