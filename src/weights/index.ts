@@ -23,7 +23,8 @@ export {
   toHuggingFaceConfig,
 } from "./folder/hf-config.ts";
 export { type Backbone, type BackboneSource, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
-export { defaultProcessor, writeModelFolder, writeModelInto, type WriteModelOptions } from "./folder/write-model.ts";
+export { convnextFromHuggingFaceConfig, convnextToHuggingFaceConfig } from "./folder/convnext-config.ts";
+export { defaultProcessor, type WritableConfig, writeModelFolder, writeModelInto, type WriteModelOptions } from "./folder/write-model.ts";
 export {
   convnextFrom,
   type ConvNeXtNames,

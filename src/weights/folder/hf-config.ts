@@ -153,11 +153,17 @@ export function toHuggingFaceConfig(config: ViTConfig): object {
 }
 
 /** Keys that transformers wants as Python floats: it refuses `100` where it wants `100.0`. */
-const FLOAT_KEYS = /("(?:layer_norm_eps|initializer_range|layerscale_value|rope_theta|pos_embed_\w+)": -?\d+)(?=,?\n)/g;
+const FLOAT_KEYS =
+  /("(?:layer_norm_eps|initializer_range|layerscale_value|layer_scale_init_value|drop_path_rate|rope_theta|pos_embed_\w+)": -?\d+)(?=,?\n)/g;
+
+/** JSON with whole floats written as `1.0`. */
+export function configText(config: object): string {
+  return `${JSON.stringify(config, null, 2)}\n`.replaceAll(FLOAT_KEYS, "$1.0");
+}
 
 /** The text of `config.json`: `toHuggingFaceConfig`, whole floats written as `1.0`. Throws ConfigError. */
 export function huggingFaceConfigText(config: ViTConfig): string {
-  return `${JSON.stringify(toHuggingFaceConfig(config), null, 2)}\n`.replaceAll(FLOAT_KEYS, "$1.0");
+  return configText(toHuggingFaceConfig(config));
 }
 
 const count = z.int().min(1).max(1_000_000);

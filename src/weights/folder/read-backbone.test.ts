@@ -205,8 +205,8 @@ describe("readBackbone() says what is wrong with", () => {
     const one = weights.get("norm.bias") as HostTensor;
     await writeSafetensors(at("two.safetensors"), new Map([...weights, ["blocks.9.1.norm1.bias", one]]));
     await expect(readBackbone(at("two.safetensors"), { arch: SMALL })).rejects.toThrow(/two tensors have one name once prefixes are off/);
-    await writeSafetensors(at("none.safetensors"), new Map([["conv1.weight", one]]));
-    await expect(readBackbone(at("none.safetensors"))).rejects.toThrow(/no class token among conv1\.weight/);
+    await writeSafetensors(at("none.safetensors"), new Map([["fc.weight", one]]));
+    await expect(readBackbone(at("none.safetensors"))).rejects.toThrow(/no class token among fc\.weight/);
     await expect(readBackbone(at("wrtten"))).rejects.toThrow(/it does not exist; did you mean "written"\?/);
     await expect(readBackbone("dino_vits16")).rejects.toThrow(/an architecture without weights/);
   });

@@ -1,15 +1,19 @@
 /** @file Writes a backbone as a folder that `transformers` opens. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ViTConfig } from "../../nn/index.ts";
+import type { ConvNeXtConfig, ViTConfig } from "../../nn/index.ts";
 import { replaceDirAtomic } from "../atomic-file.ts";
-import { toHuggingFace } from "../names/index.ts";
+import { convnextTo, toHuggingFace } from "../names/index.ts";
 import { writeSafetensors } from "../safetensors.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
-import { type HuggingFaceClass, huggingFaceClass, huggingFaceConfigText } from "./hf-config.ts";
+import { convnextToHuggingFaceConfig } from "./convnext-config.ts";
+import { configText, type HuggingFaceClass, huggingFaceClass, huggingFaceConfigText } from "./hf-config.ts";
+
+/** Networks that can be written. */
+export type WritableConfig = ViTConfig | ConvNeXtConfig;
 
 export interface WriteModelOptions {
-  readonly config: ViTConfig;
+  readonly config: WritableConfig;
   /** By our (Meta's) names, all of this network's. */
   readonly tensors: NamedTensors;
   /** `preprocessor_config.json`; that of the published models of this class unless given. */
@@ -30,8 +34,12 @@ const PROCESSORS: { readonly [K in HuggingFaceClass]: (sizePx: number) => object
   ViTModel: (px) => ({ image_processor_type: "ViTImageProcessor", ...NUMBERS, size: { height: px, width: px }, resample: 3 }),
   Dinov2Model: bitProcessor,
   Dinov2WithRegistersModel: bitProcessor,
-  DINOv3ViTModel: (px) => ({ image_processor_type: "DINOv3ViTImageProcessor", ...NUMBERS, size: { height: px, width: px }, resample: 2 }),
+  DINOv3ViTModel: dinov3Processor,
 };
+
+function dinov3Processor(px: number): object {
+  return { image_processor_type: "DINOv3ViTImageProcessor", ...NUMBERS, size: { height: px, width: px }, resample: 2 };
+}
 
 /** Short side at 256/224 of the size, bicubic; the centre. */
 function bitProcessor(px: number): object {
@@ -47,7 +55,8 @@ function bitProcessor(px: number): object {
 }
 
 /** `preprocessor_config.json` of the published models of this network's class, at this network's size. Throws ConfigError for no class. */
-export function defaultProcessor(config: ViTConfig): object {
+export function defaultProcessor(config: WritableConfig): object {
+  if ("family" in config) return dinov3Processor(224);
   return PROCESSORS[huggingFaceClass(config)](inputPx(config));
 }
 
@@ -57,8 +66,10 @@ export function defaultProcessor(config: ViTConfig): object {
  */
 export async function writeModelInto(dir: string, { config, tensors, processor, card }: WriteModelOptions): Promise<void> {
   const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
-  const described = huggingFaceConfigText(config);
-  const named = [...toHuggingFace(tensors, config)].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const isConv = "family" in config;
+  const described = isConv ? configText(convnextToHuggingFaceConfig(config)) : huggingFaceConfigText(config);
+  const stored = isConv ? convnextTo(tensors, config, "huggingface") : toHuggingFace(tensors, config);
+  const named = [...stored].toSorted(([a], [b]) => (a < b ? -1 : 1));
   await writeSafetensors(join(dir, "model.safetensors"), new Map(named), { format: "pt" });
   await writeFile(join(dir, "config.json"), described);
   await writeFile(join(dir, "preprocessor_config.json"), json(processor ?? defaultProcessor(config)));

@@ -7,6 +7,9 @@ import { compareKeys, isClean, type Shapes, storedShapes } from "./links.ts";
 /** Every backbone of the family has a class token; what stands before its name stands before all. */
 const CLASS_TOKEN = /^((?:.*\.)?)(?:embeddings\.)?cls_token$/;
 
+/** Stems of ConvNeXt (Meta, Hugging Face, timm) and of ResNet. */
+const CONVOLUTION = /^(?:.*\.)?(?:downsample_layers\.0\.0|stem\.0|conv1)\.weight$|stages\.0\.downsample_layers\.0\.weight$/m;
+
 /** Lower is better: the teacher is what a checkpoint is for, the student only where there is no other. */
 function rankOf(root: string): number {
   const words = root.split(".");
@@ -27,6 +30,11 @@ export function backboneRoot(names: Iterable<string>, file: string): string {
   });
   const ranked = roots.toSorted((a, b) => rankOf(a) - rankOf(b));
   const [best, second] = ranked;
+  if (best === undefined && CONVOLUTION.test(all.join("\n")))
+    throw new FormatError(
+      `Cannot read weights of "${file}": they are of a convolutional network, and vision transformers are read here; convert them by convnextFrom`,
+      { file },
+    );
   if (best === undefined)
     throw new FormatError(
       `Cannot read weights of "${file}": it has no class token among ${all.slice(0, 4).join(", ")} and ${Math.max(0, all.length - 4)} others, so it is no vision transformer of the DINO family; give a checkpoint of a backbone`,

@@ -267,7 +267,9 @@ test.each([
 });
 
 test("backboneRoot() refuses files of none and of several", () => {
-  expect(() => backboneRoot(["conv1.weight", "bn1.weight"], "f")).toThrow(/no class token among conv1\.weight, bn1\.weight and 0 others/);
+  expect(() => backboneRoot(["fc.weight", "fc.bias"], "f")).toThrow(/no class token among fc\.weight, fc\.bias and 0 others/);
+  for (const stem of ["module.conv1.weight", "stem.0.weight", "downsample_layers.0.0.weight", "model.stages.0.downsample_layers.0.weight"])
+    expect(() => backboneRoot([stem, "other"], "f")).toThrow(/they are of a convolutional network/);
   expect(() => backboneRoot(["a.cls_token", "b.cls_token"], "f")).toThrow(/several backbones, under "a\.", "b\."/);
 });
 
