@@ -79,7 +79,9 @@ describe("resolveModelPath()", () => {
       (e: unknown) => e,
     );
     expect(error).toBeInstanceOf(ConfigError);
-    expect(String(error)).toMatch(/it is not in the cache .*; run `tricera models pull facebook\/dinov2-small`$/);
+    expect(String(error)).toMatch(
+      /no folder or file of that name exists, and it is not in the cache .*; run `tricera models pull facebook\/dinov2-small`$/,
+    );
     const at = await put("facebook--dinov2-small", "facebook/dinov2-small");
     expect(await resolveModelPath("facebook/dinov2-small", options)).toBe(at);
     await expect(resolveModelPath("dinov2_vits14", options)).rejects.toThrow(/or use "facebook\/dinov2-small", which is there$/);
@@ -89,6 +91,20 @@ describe("resolveModelPath()", () => {
   test("is undefined for what is neither there nor to be pulled", async () => {
     for (const name of ["no/such/folder", "runs/../x", "dino_vitt16", "nothing", "../x"])
       expect(await resolveModelPath(name, { cacheDir: dir }), name).toBeUndefined();
+  });
+
+  test("a path that is mistyped is no id where its folder is here", async () => {
+    const before = process.cwd();
+    process.chdir(dir);
+    try {
+      await expect(resolveModelPath("runs/frist", { cacheDir: dir })).rejects.toThrow(
+        /; check the path, or run `tricera models pull runs\/frist` if/,
+      );
+      await mkdir("runs/first", { recursive: true });
+      expect(await resolveModelPath("runs/frist", { cacheDir: dir })).toBeUndefined();
+    } finally {
+      process.chdir(before);
+    }
   });
 
   test("an existing folder of an id's name wins over the cache", async () => {

@@ -3,13 +3,13 @@
  * carries `tricera-model.json`, and nothing else is ever listed or removed.
  */
 import { lstat, readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ConfigError } from "../../core/index.ts";
 import { recoverDir } from "../atomic-file.ts";
 import { findEntry } from "./catalogue.ts";
 import { isLocked } from "./lock.ts";
 import { isWhole, type Manifest, MANIFEST_NAME, readManifest } from "./manifest.ts";
-import { cacheName, isHubId, type ModelRef, parseModelRef } from "./model-ref.ts";
+import { cacheName, type ModelRef, parseModelRef } from "./model-ref.ts";
 import { cacheDirOf } from "./settings.ts";
 
 export interface CacheOptions {
@@ -61,12 +61,18 @@ export async function notCachedError(name: string, options: CacheOptions = {}): 
   const others = entry === undefined ? [] : [...entry.hub, ...entry.originals.map(({ id }) => id)].filter((id) => id !== name);
   const cached = await Promise.all(others.map(async (id) => ((await resolveCached(id, options)) === undefined ? [] : [id])));
   const [there] = cached.flat();
-  const revision = options.revision === undefined ? "" : ` --revision ${options.revision}`;
+  const pull = `\`tricera models pull ${name}${options.revision === undefined ? "" : ` --revision ${options.revision}`}\``;
+  const todo = entry === undefined ? `check the path, or run ${pull} if that is a Hugging Face id` : `run ${pull}`;
   const instead = there === undefined ? "" : `, or use "${there}", which is there`;
   return new ConfigError(
-    `Cannot open model "${name}": it is not in the cache ("${options.cacheDir ?? cacheDirOf()}"), and no folder or file of that name exists; run \`tricera models pull ${name}${revision}\`${instead}`,
+    `Cannot open model "${name}": no folder or file of that name exists, and it is not in the cache ("${options.cacheDir ?? cacheDirOf()}"); ${todo}${instead}`,
     { keyPath: "model" },
   );
+}
+
+/** Whether `owner/name` looks like a mistyped path: a folder called as the owner is here. */
+async function looksLikePath(name: string): Promise<boolean> {
+  return findEntry(name) === undefined && (await stat(dirname(name)).catch(() => undefined))?.isDirectory() === true;
 }
 
 /**
@@ -77,10 +83,8 @@ export async function resolveModelPath(name: string, options: CacheOptions = {})
   if ((await stat(name).catch(() => undefined)) !== undefined) return name;
   const cached = await resolveCached(name, options);
   if (cached !== undefined) return cached;
-  const known = findEntry(name);
-  const canBePulled = refOf(name, options.revision) !== undefined && (known !== undefined || isHubId(name));
-  if (canBePulled) throw await notCachedError(name, options);
-  return undefined;
+  if (refOf(name, options.revision) === undefined || (await looksLikePath(name))) return undefined;
+  throw await notCachedError(name, options);
 }
 
 /** A folder of the cache. */

@@ -1,10 +1,10 @@
 /** @file One file into its `.part`: resumed by ranges, retried with growing waits, checked at the end. */
 import { open, type FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FormatError, type OnProgress, PlatformError } from "../../core/index.ts";
+import { FormatError, type OnProgress } from "../../core/index.ts";
 import { checkDiskSpace } from "../atomic-file.ts";
 import { DownloadError, plainUrl, RetryError } from "./errors.ts";
-import { type Answer, bareEtag, bodyLength, get, type HttpOptions, type LinkedFile } from "./http.ts";
+import { type Answer, bareEtag, bodyLength, get, type HttpOptions, isPacked, type LinkedFile } from "./http.ts";
 import type { ModelRef } from "./model-ref.ts";
 import { canResume, isStrongEtag, type Part, readPart, removePart, writePartState } from "./part.ts";
 import { isMissingFile, refusal } from "./refusals.ts";
@@ -46,7 +46,6 @@ export interface Downloaded extends Verified {
 }
 
 const LONGEST_WAIT_MS = 60_000;
-const FULL_DISK = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 const MB = 1e6;
 
 /** What one try knows of the file in the end. */
@@ -83,8 +82,7 @@ async function placeOf(answer: Answer, part: Part, path: string): Promise<{ from
   const { status, headers, linked } = answer;
   if (status === 200) return { from: 0, totalBytes: linked.sizeBytes ?? bodyLength(headers) };
   const { from, total } = contentRange(headers);
-  const isPacked = (headers.get("content-encoding") ?? "identity") !== "identity";
-  if (from === part.hereBytes && part.hereBytes > 0 && !isPacked) return { from, totalBytes: linked.sizeBytes ?? total };
+  if (from === part.hereBytes && part.hereBytes > 0 && !isPacked(headers)) return { from, totalBytes: linked.sizeBytes ?? total };
   await answer.cancel();
   await removePart(path);
   throw new RetryError(`${new URL(answer.url).host} gave another range than asked for`);
@@ -92,15 +90,6 @@ async function placeOf(answer: Answer, part: Part, path: string): Promise<{ from
 
 async function writeAt(file: FileHandle, bytes: Uint8Array, place: number): Promise<void> {
   for (let at = 0; at < bytes.byteLength;) at += (await file.write(bytes, at, bytes.byteLength - at, place + at)).bytesWritten;
-}
-
-function diskError(error: unknown, path: string): unknown {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (!FULL_DISK.has(code)) return error;
-  return new PlatformError(
-    `Cannot write "${path}": the disk is full; free some space (\`tricera models cache\` shows what could go) or set TRICERA_CACHE to another disk, then pull again: it goes on where it stopped`,
-    { cause: error },
-  );
 }
 
 interface Writing {
@@ -121,8 +110,6 @@ async function writeBody(answer: Answer, { path, from, onBytes }: Writing): Prom
       onBytes(at);
     }
     await file.sync();
-  } catch (error) {
-    throw diskError(error, path);
   } finally {
     await file.close();
   }
@@ -175,7 +162,8 @@ async function keepBody(answer: Answer, { request, context, part, onFetched }: K
       throw error;
     }
   }
-  const etag = answer.headers.get("etag") ?? undefined;
+  // the ETag of a packed body is not of the bytes that are kept
+  const etag = isPacked(answer.headers) ? undefined : (answer.headers.get("etag") ?? undefined);
   // a kill here must not leave bytes of an older file under the state of the new one
   if (from === 0) await removePart(path);
   await writePartState(path, { etag, linkedEtag: answer.linked.etag, sizeBytes: totalBytes });

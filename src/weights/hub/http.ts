@@ -50,16 +50,25 @@ function sizeHeader(headers: Headers, name: string): number | undefined {
 
 /** Length of the body as it arrives; unknown where the server packs it, for it is unpacked on the way. */
 export function bodyLength(headers: Headers): number | undefined {
-  const packed = headers.get("content-encoding") ?? "identity";
-  return packed === "identity" ? sizeHeader(headers, "content-length") : undefined;
+  return isPacked(headers) ? undefined : sizeHeader(headers, "content-length");
 }
 
-/** The hub's headers are of the first answer that has them. */
-function addLinked(linked: LinkedFile, headers: Headers): LinkedFile {
-  const isHub = headers.has("x-repo-commit") || headers.has("x-linked-etag");
-  const etag = bareEtag(headers.get("x-linked-etag")) ?? (isHub ? bareEtag(headers.get("etag")) : undefined);
+/** Whether the server packed the body although it was asked not to. */
+export function isPacked(headers: Headers): boolean {
+  return (headers.get("content-encoding") ?? "identity") !== "identity";
+}
+
+const GIT_SHA1 = /^[0-9a-f]{40}$/;
+
+/**
+ * What an answer of the hub says of the file, over what is known already. Its plain ETag is git's hash of a small file; on a redirect it may
+ * be a mark of the store behind, so that nothing else is taken there.
+ */
+function addLinked(linked: LinkedFile, { headers, status }: Pick<Response, "headers" | "status">): LinkedFile {
+  const plain = headers.has("x-repo-commit") ? bareEtag(headers.get("etag")) : undefined;
+  const isOfFile = plain !== undefined && (status === 200 || status === 206 || GIT_SHA1.test(plain));
   return {
-    etag: linked.etag ?? etag,
+    etag: linked.etag ?? bareEtag(headers.get("x-linked-etag")) ?? (isOfFile ? plain : undefined),
     sizeBytes: linked.sizeBytes ?? sizeHeader(headers, "x-linked-size"),
     commit: linked.commit ?? headers.get("x-repo-commit") ?? undefined,
   };
@@ -153,7 +162,7 @@ export async function get(
     const credentials = options.token !== undefined && at.origin === home ? { authorization: `Bearer ${options.token}` } : {};
     const headers = { "user-agent": "tricera", "accept-encoding": "identity", ...headersFor(linked), ...credentials };
     const response = await watch.wait(() => fetch(at, { headers, redirect: "manual", signal: watch.signal }), at.host);
-    linked = addLinked(linked, response.headers);
+    linked = addLinked(linked, response);
     const location = response.headers.get("location");
     if (!REDIRECTS.has(response.status) || location === null)
       return {

@@ -1,10 +1,12 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FormatError, PlatformError, type Progress, UsageError } from "../../core/index.ts";
 import { encodeSafetensors } from "../safetensors.ts";
@@ -317,6 +319,15 @@ describe("refusals", () => {
     expect((await failure()).message).toMatch(/no model\.safetensors, model\.safetensors\.index\.json or pytorch_model\.bin/);
   });
 
+  test("a gated repository names timm's copy, which is not", async () => {
+    const id = "facebook/dinov3-vits16-pretrain-lvd1689m";
+    hub.files.set(`/${id}/resolve/main/config.json`, {
+      body: CONFIG,
+      instead: (response) => (response.writeHead(401, { "x-error-code": "GatedRepo" }).end(), true),
+    });
+    expect((await failure(id)).message).toMatch(/pull timm's copy under the same licence, timm\/vit_small_patch16_dinov3\.lvd1689m$/);
+  });
+
   test("weights under an agreement want --yes, after the repository let us in and before any of them comes", async () => {
     const id = "facebook/dinov3-vits16-pretrain-lvd1689m";
     serve(hub, { id, files: FILES });
@@ -340,6 +351,22 @@ describe("what is not the file", () => {
     expect(error.message).toContain(`its sha256 is ${sha256(wrong)}, ${sha256(WEIGHTS)} is wanted`);
     expect(existsSync(partPath())).toBe(false);
     expect(await resolveCached(ID, { cacheDir: dir })).toBeUndefined();
+  });
+
+  test("a hash in the store's own ETag on a redirect is not taken for the file's", async () => {
+    serve(hub, { id: ID, files: FILES });
+    hub.files.set("/blob", { body: WEIGHTS });
+    const headers = { location: "/blob", "x-repo-commit": COMMIT, etag: `"${"a".repeat(64)}"` };
+    change(hub, "model.safetensors", { instead: (response) => (response.writeHead(302, headers).end(), true) });
+    expect((await pull()).files.at(-1)?.checkedBy).toBe("size");
+  });
+
+  test("a body that the server packs is unpacked and checked", async () => {
+    serve(hub, { id: ID, files: FILES });
+    const { headers } = hub.files.get(`/${ID}/resolve/${COMMIT}/preprocessor_config.json`) ?? expect.fail();
+    const packed = { ...headers, "content-encoding": "gzip" };
+    change(hub, "preprocessor_config.json", { instead: (response) => (response.writeHead(200, packed).end(gzipSync(PROCESSOR)), true) });
+    expect(new Uint8Array(await readFile(join((await pull()).path, "preprocessor_config.json")))).toEqual(PROCESSOR);
   });
 
   test("a wrong git hash of a small file is refused", async () => {
@@ -423,6 +450,53 @@ test("two pulls at once take turns: one downloads, the other finds it in the cac
   expect(a.path).toBe(b.path);
   expect(hub.askedFor("model.safetensors").length).toBe(1);
   expect(notices.join("\n")).toContain('Another process pulls "facebook/dinov2-small"; waiting for it');
+});
+
+test("a pull that was killed is gone on with by the next one, without waiting for its lock", async () => {
+  serve(hub, { id: ID, files: FILES });
+  change(hub, "model.safetensors", { stall: { afterBytes: 120_000, times: [1] } });
+  const script = `const { pullModel } = await import(${JSON.stringify(new URL("./index.ts", import.meta.url).href)});
+    await pullModel(${JSON.stringify(ID)}, ${JSON.stringify({ cacheDir: dir, endpoint: hub.url, token: "" })});`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "ignore" });
+  await expect
+    .poll(
+      () =>
+        stat(partPath()).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      { timeout: 20_000 },
+    )
+    .toBeGreaterThan(50_000);
+  expect((await listCache({ cacheDir: dir })).map(({ state }) => state)).toEqual(["busy"]);
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+  expect((await listCache({ cacheDir: dir })).map(({ state }) => state)).toEqual(["unfinished"]);
+  const { path } = await pull();
+  expect(hub.askedFor("model.safetensors").at(-1)?.headers.range).toMatch(/^bytes=\d+-$/);
+  expect(notices.join("\n")).not.toContain("Another process");
+  expect(new Uint8Array(await readFile(join(path, "model.safetensors")))).toEqual(WEIGHTS);
+});
+
+test("two processes at once take turns", async () => {
+  serve(hub, { id: ID, files: FILES });
+  change(hub, "main/config.json", { instead: (response) => (setTimeout(() => response.end(CONFIG), 700), true) });
+  const script = `const { pullModel } = await import(${JSON.stringify(new URL("./index.ts", import.meta.url).href)});
+    console.log((await pullModel(${JSON.stringify(ID)}, ${JSON.stringify({ cacheDir: dir, endpoint: hub.url, token: "" })})).fetchedBytes);`;
+  const run = (): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
+  const fetched = (await Promise.all([run(), run()])).map(({ stdout }) => Number(stdout)).toSorted((a, b) => a - b);
+  expect(fetched).toEqual([0, CONFIG.length + PROCESSOR.length + WEIGHTS.length]);
+  expect(hub.askedFor("model.safetensors").length).toBe(1);
+});
+
+test("a cache that cannot be written to says so", async () => {
+  await writeFile(join(dir, "file"), "");
+  serve(hub, { id: ID, files: FILES });
+  const error = await failure(ID, { cacheDir: join(dir, "file") });
+  expect(error).toBeInstanceOf(PlatformError);
+  expect(error.message).toMatch(/^Cannot write to the cache ".*": it cannot be written to \(ENOTDIR\); set TRICERA_CACHE/);
+  expect(hub.asked).toEqual([]);
 });
 
 test("a model that lost a part of a file is pulled again", async () => {

@@ -5,6 +5,7 @@ import { type JobOptions, UsageError } from "../../core/index.ts";
 import { replaceDirAtomic } from "../atomic-file.ts";
 import { cacheFolders, wholeManifest } from "./cache.ts";
 import { findEntry } from "./catalogue.ts";
+import { diskError } from "./disk-error.ts";
 import type { Downloaded, DownloadContext, RetryOptions } from "./download.ts";
 import { type Licence, licenceLine, LICENCES } from "./licences.ts";
 import { LOCK_NAME, withLock } from "./lock.ts";
@@ -156,7 +157,7 @@ function toManifestFile({ name, sizeBytes, sha256, checkedBy }: Downloaded): Man
  * What is whole there is given back without a request. A pull that was cut goes on where it stopped. Two pulls of one model take turns.
  *
  * Throws ConfigError for names and settings that are none, UsageError where a licence must be accepted first, DownloadError where the server
- * refuses or cannot be reached, FormatError for another file than wanted (a wrong checksum, a web page), PlatformError for a full disk.
+ * refuses or cannot be reached, FormatError for another file than wanted (a wrong checksum, a web page), PlatformError for a disk that is full or cannot be written to.
  */
 export async function pullModel(id: string, options: PullOptions = {}): Promise<PullResult> {
   const { signal, onProgress, onNotice, cacheDir = cacheDirOf(), overwrite = false } = options;
@@ -183,7 +184,9 @@ export async function pullModel(id: string, options: PullOptions = {}): Promise<
     const isNew = now !== undefined && (before === undefined || !overwrite);
     return isNew ? resultOf(ref, folders.whole, now, 0) : pullLocked({ ref, folders, context, options });
   };
-  const result = await withLock(folders.downloads, work, { signal, onWait });
+  const result = await withLock(folders.downloads, work, { signal, onWait }).catch((error: unknown) => {
+    throw diskError(error, cacheDir);
+  });
   await rmdir(folders.downloads).catch(() => undefined); // another may have begun there
   return result;
 }

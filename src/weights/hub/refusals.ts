@@ -1,4 +1,5 @@
 /** @file What a server's refusal means for people: gated, missing, wrong revision, too many requests. */
+import { findEntry } from "./catalogue.ts";
 import { DownloadError, RetryError } from "./errors.ts";
 import type { Answer } from "./http.ts";
 import type { ModelRef } from "./model-ref.ts";
@@ -31,13 +32,19 @@ export function isMissingFile(answer: Answer): boolean {
   return answer.status === 404 && (code === "" || code === "EntryNotFound");
 }
 
+/** timm's copies are not gated; the licence is the same. */
+function copyHint({ id }: ModelRef): string {
+  const copy = findEntry(id)?.hub.find((name) => name.startsWith("timm/"));
+  return copy === undefined || id.startsWith("timm/") ? "" : `, or pull timm's copy under the same licence, ${copy}`;
+}
+
 function gatedHub(answer: Answer, { ref, endpoint, hasToken }: Refused): string {
   const page = `${endpoint}/${ref.id}`;
   const { status } = answer;
   if (codeOf(answer) === "GatedRepo" || status === 403)
     return hasToken
-      ? `its authors must let you in (${status})${saidBy(answer)}; open ${page} with the account of HF_TOKEN, accept the licence, wait for access, and pull again (the token needs the right to read gated repositories)`
-      : `its authors must let you in (${status})${saidBy(answer)}; open ${page}, accept the licence, make a token at ${endpoint}/settings/tokens, set HF_TOKEN to it, and pull again`;
+      ? `its authors must let you in (${status})${saidBy(answer)}; open ${page} with the account of HF_TOKEN, accept the licence, wait for access, and pull again (the token needs the right to read gated repositories)${copyHint(ref)}`
+      : `its authors must let you in (${status})${saidBy(answer)}; open ${page}, accept the licence, make a token at ${endpoint}/settings/tokens, set HF_TOKEN to it, and pull again${copyHint(ref)}`;
   return hasToken
     ? `there is no such repository, or HF_TOKEN may not read it (${status})${saidBy(answer)}; check the id and the token`
     : `there is no such repository, or it is private or gated (${status})${saidBy(answer)}; check the id, or set HF_TOKEN to a token that may read it`;
