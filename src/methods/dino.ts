@@ -14,7 +14,7 @@ import { type KoleoConfig, koleoObjective } from "./koleo.ts";
 import { crops, type Method } from "./method.ts";
 import { type Network, NOTHING, type Objective } from "./objective.ts";
 import { selfDistillation } from "./self-distillation.ts";
-import { centerState, entropy, makeTargets, teacherEntropy } from "./teacher-targets.ts";
+import { centerState, makeTargets } from "./teacher-targets.ts";
 
 export interface DinoConfig extends StepConfig {
   readonly objective: TargetConfig &
@@ -59,10 +59,10 @@ export function dinoObjective(config: DinoConfig): Objective {
 
     targets(builder, temp) {
       const logits = reshape(builder.input("logits", [TEACHER_CROPS, batchSize, k]), [TEACHER_CROPS * batchSize, k]);
-      const q = makeTargets(builder, logits, { name: "center", temp, config: objective });
+      const { q, entropy, teacherEntropy } = makeTargets(builder, logits, { name: "center", temp, config: objective });
       builder.output("targets", reshape(q, [TEACHER_CROPS, batchSize, k]));
-      builder.output("teacherEntropy", teacherEntropy(logits, temp));
-      builder.output("targetEntropy", entropy(q));
+      builder.output("teacherEntropy", teacherEntropy);
+      builder.output("targetEntropy", entropy);
       builder.output("prototype", argMax(q, 1));
     },
 

@@ -15,7 +15,7 @@ import { drawMaskInputs, MASK_CUTS, type MaskConfig, maskRows, patchesOf } from 
 import { type Method, ROWS } from "./method.ts";
 import { type Group, type Network, NOTHING, type Objective } from "./objective.ts";
 import { selfDistillation } from "./self-distillation.ts";
-import { centerState, entropy, makeTargets, teacherEntropy } from "./teacher-targets.ts";
+import { centerState, makeTargets } from "./teacher-targets.ts";
 
 export interface Dinov2Config extends DinoConfig {
   /** Whether the student's global crops come in masked; distilled students see them whole. */
@@ -79,10 +79,11 @@ export function ibotObjective(config: Dinov2Config): Objective {
       const all = rows * (batchSize / micro);
       const logits = builder.input("patchLogits", [all, k]);
       const [valid, count] = [builder.input("maskValid", [all]), builder.input("maskCount", [])];
-      const q = makeTargets(builder, logits, { name: "ibot.center", temp, config: objective, listed: { valid, count } });
+      const listed = { valid, count };
+      const { q, entropy, teacherEntropy } = makeTargets(builder, logits, { name: "ibot.center", temp, config: objective, listed });
       builder.output("patchTargets", q);
-      builder.output("patchTeacherEntropy", teacherEntropy(logits, temp, { valid, count }));
-      builder.output("patchTargetEntropy", entropy(q, { valid, count }));
+      builder.output("patchTeacherEntropy", teacherEntropy);
+      builder.output("patchTargetEntropy", entropy);
     },
 
     student(groups, network) {

@@ -1,20 +1,7 @@
 /** @file Targets from a teacher's logits: centred or balanced, and what monitors watch of them. */
-import {
-  add,
-  type Builder,
-  div,
-  log,
-  maximum,
-  mul,
-  neg,
-  reduceMean,
-  reduceSum,
-  softmax,
-  sumAll,
-  type Tensor,
-} from "../engine/trace/index.ts";
+import { type Builder, div, maximum, mul, reduceMean, reshape, softmax, sub, sumAll, type Tensor } from "../engine/trace/index.ts";
 import type { ParamSpec } from "../nn/index.ts";
-import { centeredTargets, nextCenter, sinkhornTargets } from "../objectives/index.ts";
+import { balance, centeredTargets, nextCenter, softmaxEntropies } from "../objectives/index.ts";
 import type { TargetConfig } from "./config.ts";
 
 /** The centre that one objective keeps. */
@@ -37,25 +24,31 @@ export interface TargetOptions {
   readonly listed?: Partial<Listed>;
 }
 
-/** Teacher logits `[rows, k]` -> targets `[rows, k]`; with EMA centring the centre is read, and written for the next step. */
-export function makeTargets(builder: Builder, logits: Tensor, { name, temp, config, listed = NO_LIST }: TargetOptions): Tensor {
-  const { centering, centerMomentum, sinkhornIterations: iterations } = config;
-  if (centering === "sinkhorn") return sinkhornTargets(logits, temp, { iterations, ...listed });
+/** Targets `[rows, k]` and, for monitors, their mean entropy and that of the teacher before any balancing. */
+export interface Targets {
+  readonly q: Tensor;
+  readonly entropy: Tensor;
+  /** The teacher's own sharpness: a collapsed teacher shows here first. */
+  readonly teacherEntropy: Tensor;
+}
+
+/** Teacher logits `[rows, k]` -> targets; with EMA centring the centre is read, and written for the next step. */
+export function makeTargets(builder: Builder, logits: Tensor, options: TargetOptions): Targets {
+  const { name, temp, config, listed = {} } = options;
+  const sharpened = div(logits, temp);
+  const teacherEntropy = mean(softmaxEntropies(sharpened, softmax(sharpened)), listed);
+  if (config.centering === "sinkhorn") {
+    const { targets, entropies } = balance(logits, temp, { iterations: config.sinkhornIterations, ...listed });
+    return { q: targets, entropy: mean(entropies(), listed), teacherEntropy };
+  }
   const center = builder.input(name, [1, logits.shape[1] ?? 1], { kind: "state" });
-  builder.output(name, nextCenter(center, logits, centerMomentum, listed), "state");
-  return centeredTargets(logits, center, temp, listed);
+  builder.output(name, nextCenter(center, logits, config.centerMomentum, listed), "state");
+  const q = centeredTargets(logits, center, temp, listed);
+  return { q, entropy: mean(softmaxEntropies(div(sub(logits, center), temp), q), listed), teacherEntropy };
 }
 
-const NO_LIST: Partial<Listed> = {};
-
-/** Mean over rows of −Σ p ln p: rows `[rows, k]` -> scalar. */
-export function entropy(p: Tensor, { valid, count }: Partial<Listed> = {}): Tensor {
-  const each = neg(reduceSum(mul(p, log(add(p, 1e-30))), [1]));
-  if (valid === undefined || count === undefined) return reduceMean(each, [0]);
-  return div(sumAll(mul(each, valid)), maximum(count, 1));
-}
-
-/** The teacher's own sharpness before any balancing: a collapsed teacher shows here first. */
-export function teacherEntropy(logits: Tensor, temp: Tensor, listed: Partial<Listed> = {}): Tensor {
-  return entropy(softmax(div(logits, temp)), listed);
+/** Mean of `[rows, 1]` over the rows that count. */
+function mean(rows: Tensor, { valid, count }: Partial<Listed>): Tensor {
+  if (valid === undefined || count === undefined) return reduceMean(rows, [0, 1]);
+  return div(sumAll(mul(reshape(rows, valid.shape), valid)), maximum(count, 1));
 }

@@ -1,5 +1,21 @@
 /** @file Centring and sharpening of the teacher: what keeps DINO from collapse. DINO spec §1.5, DINOv2 spec §2.5. */
-import { add, dims, div, dot, minimum, mul, reduceMean, reshape, softmax, sub, type Tensor } from "../engine/trace/index.ts";
+import {
+  add,
+  dims,
+  div,
+  dot,
+  log,
+  maximum,
+  minimum,
+  mul,
+  reduceMax,
+  reduceMean,
+  reduceSum,
+  reshape,
+  softmax,
+  sub,
+  type Tensor,
+} from "../engine/trace/index.ts";
 import { atLeastOne, countRows, type RowOptions } from "./rows.ts";
 
 /**
@@ -13,6 +29,15 @@ export function centeredTargets(logits: Tensor, center: Tensor, temp: Tensor, { 
   if (valid === undefined) return targets;
   dims(valid, `${rows}`);
   return mul(targets, reshape(valid, [rows, 1]));
+}
+
+/**
+ * Entropy of each row of softmax(z) `[rows, k]` -> `[rows, 1]`, given p = softmax(z); no logarithm over the matrix:
+ *   −Σ_k p_k ln p_k = ln Σ_k e^{z_k} − Σ_k p_k z_k, and ln Σ e^z = max z − ln max p (finite for rows of zeros, too).
+ */
+export function softmaxEntropies(z: Tensor, p: Tensor): Tensor {
+  const logSum = sub(reduceMax(z, [1], true), log(maximum(reduceMax(p, [1], true), 1e-30)));
+  return sub(logSum, reduceSum(mul(p, z), [1], true));
 }
 
 /**
