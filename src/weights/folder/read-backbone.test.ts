@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, FormatError, type HostTensor, Rng, sizeOf } from "../../core/index.ts";
 import { initParam, type ViTConfig, vitPreset, vitSpecs } from "../../nn/index.ts";
@@ -229,4 +230,71 @@ test("a truncated file is an error, not a network of zeros", async () => {
     await writeFile(join(dir, "model.safetensors"), whole.subarray(0, Math.floor(whole.length * part)));
     await expect(readBackbone(dir)).rejects.toThrow(/cut off/);
   }
+});
+
+describe("damaged folders and files give an error that says so, or a network", () => {
+  const isKnown = (error: unknown): boolean => error instanceof FormatError || error instanceof ConfigError;
+  const outcome = (path: string, arch?: ViTConfig): Promise<boolean> =>
+    readBackbone(path, { arch }).then(
+      () => true,
+      (error: unknown) => {
+        if (!isKnown(error)) throw error;
+        return false;
+      },
+    );
+
+  test("bytes of the header, with and without an architecture", async () => {
+    await writeSafetensors(at("source.safetensors"), weightsOf(ROPE));
+    const bytes = new Uint8Array(await readFile(at("source.safetensors")));
+    const header = 8 + Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+    let [good, bad] = [0, 0];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(header - 1), fc.integer({ min: 32, max: 126 })), { maxLength: 2 }),
+        fc.boolean(),
+        async (edits, isNamed) => {
+          const out = bytes.slice();
+          for (const [place, value] of edits) out[place] = value;
+          await writeFile(at("edited.safetensors"), out);
+          if (await outcome(at("edited.safetensors"), isNamed ? ROPE : undefined)) good++;
+          else bad++;
+        },
+      ),
+      { numRuns: 200 },
+    );
+    expect(Math.min(good, bad)).toBeGreaterThan(5);
+  });
+
+  test("shapes that are any", async () => {
+    const shape = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 4 });
+    const names = [...weightsOf(ROPE).keys(), "pos_embed", "rope_embed.periods", "blocks.0.attn.qkv.bias_mask", "blocks.7.norm1.bias"];
+    await fc.assert(
+      fc.asyncProperty(fc.dictionary(fc.constantFrom(...names), shape), async (shapes) => {
+        const tensors = new Map(
+          Object.entries({ cls_token: [1, 1, 4], ...shapes }).map(([name, s]) => [
+            name,
+            { dtype: "f32", shape: s, data: new Float32Array(sizeOf(s)) } as const,
+          ]),
+        );
+        await writeSafetensors(at("any.safetensors"), tensors);
+        expect(await outcome(at("any.safetensors"))).toBe(false);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("values of config.json that are any", async () => {
+    const dir = at("described");
+    await writeModelFolder(dir, { config: ROPE, tensors: weightsOf(ROPE) });
+    const described = JSON.parse(await readFile(join(dir, "config.json"), "utf8")) as Record<string, unknown>; // written above
+    let good = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...Object.keys(described)), fc.jsonValue(), async (key, value) => {
+        await writeFile(join(dir, "config.json"), JSON.stringify({ ...described, [key]: value }));
+        if (await outcome(dir)) good++;
+      }),
+      { numRuns: 300 },
+    );
+    expect(good).toBeGreaterThan(5);
+  });
 });

@@ -45,7 +45,7 @@ const STEMS: { readonly [K in Naming]: string } = {
 export function convnextLinks(config: ConvNeXtConfig, naming: Naming): Link[] {
   return convnextSpecs(config).map(({ name, shape }) => {
     const rule = RULES[naming].find(([ours]) => ours.test(name));
-    if (rule === undefined && naming !== "meta") throw new InternalError(`Cannot name "${name}" as ${naming} does`);
+    if (rule === undefined && naming !== "meta") throw new InternalError(`Cannot name "${name}": no rule of ${naming} fits it`);
     return { name, shape, parts: [{ name: rule === undefined ? name : name.replace(...rule), shape }] };
   });
 }

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -65,6 +65,16 @@ describe.each(["torch_zip.pth", "torch_legacy.pth"])("%s", (name) => {
     expect([source, config.posInterpolation, tensors.size]).toEqual(["meta", "meta-offset", 18]);
     for (const [key, t] of tensors) expect(numbers(t)).toEqual(wanted()[`teacher.backbone.${key}`]?.values);
   });
+});
+
+test.skipIf(!hasFiles)("a Hugging Face folder may hold pytorch_model.bin", async () => {
+  const dir = join(root, "folder");
+  await mkdir(dir);
+  await copyFile(join(GOLDEN, "torch_zip.pth"), join(dir, "pytorch_model.bin"));
+  const sizes = { hidden_size: 4, num_hidden_layers: 1, num_attention_heads: 1, intermediate_size: 8, image_size: 4, patch_size: 2 };
+  await writeFile(join(dir, "config.json"), JSON.stringify({ model_type: "vit", ...sizes }));
+  const { source, file, tensors } = await readBackbone(dir);
+  expect([source, file, tensors.size]).toEqual(["huggingface", join(dir, "pytorch_model.bin"), 18]);
 });
 
 test.skipIf(!hasFiles).each(["torch_call.pth", "torch_call_legacy.pth"])(
