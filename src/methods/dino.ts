@@ -37,9 +37,9 @@ export function dinoObjective(config: DinoConfig): Objective {
   const { head, objective, batchSize, microBatchSize: micro } = config;
   const k = head.prototypes;
 
-  /** Class tokens `[rows, d]` -> logits `[rows, k]`. */
-  const applyHead = (cls: Tensor, { params, state }: Network): Tensor =>
-    applyDinoHead(scoped(params, HEAD), cls, { config: head, ...state.options(HEAD) });
+  /** Class tokens `[rows, d]` -> logits `[rows, k]` over the temperature. */
+  const applyHead = (cls: Tensor, { params, state }: Network, temperature = 1): Tensor =>
+    applyDinoHead(scoped(params, HEAD), cls, { config: head, temperature, ...state.options(HEAD) });
 
   return {
     ...NOTHING,
@@ -70,13 +70,13 @@ export function dinoObjective(config: DinoConfig): Objective {
       const { builder, b } = network;
       const targets = builder.sharedInput("targets", [TEACHER_CROPS, b, k]);
       const [first, ...others] = groups.map(({ cls }) => cls);
-      const logits = first === undefined ? targets : applyHead(concat([first, ...others], 0), network);
+      const logits = first === undefined ? targets : applyHead(concat([first, ...others], 0), network, objective.studentTemp);
       let row = 0;
       return groups.map((group) => {
         const own = slice(logits, 0, [row, row + group.count * b]);
         row += group.count * b;
         const loss = dinoLoss(reshape(own, [group.count, b, k]), targets, {
-          studentTemp: objective.studentTemp,
+          studentTemp: 1, // the head has divided by it
           skipDiagonal: group.isGlobal,
           pairs: TEACHER_CROPS * (TEACHER_CROPS + config.crops.localCount - 1),
         });

@@ -52,12 +52,12 @@ export function ibotObjective(config: Dinov2Config): Objective {
   const rows = maskRows(config);
   const patches = patchesOf(config);
 
-  /** Patch tokens `[2·b, p, d]` at the masked places -> logits `[m, k]`. */
-  const maskedLogits = ({ patches: tokens }: Group, { builder, params }: Network): Tensor => {
+  /** Patch tokens `[2·b, p, d]` at the masked places -> logits `[m, k]` over the temperature. */
+  const maskedLogits = ({ patches: tokens }: Group, { builder, params }: Network, temperature = 1): Tensor => {
     if (tokens === undefined) throw new RangeError("Cannot take masked patches: the backbone gave none; use one with patch tokens");
     const flat = reshape(onGrid(tokens, config), [TEACHER_CROPS * micro * patches, tokens.shape[2] ?? 1]);
     const index = builder.sharedInput("maskIndex", [rows], { dtype: "i32" });
-    return applyDinoHead(scoped(params, name), gather(flat, index, { unique: true }), { config: head });
+    return applyDinoHead(scoped(params, name), gather(flat, index, { unique: true }), { config: head, temperature });
   };
 
   return {
@@ -90,9 +90,9 @@ export function ibotObjective(config: Dinov2Config): Objective {
       const globals = groups.find(({ isGlobal }) => isGlobal);
       if (globals === undefined) return [];
       const { builder } = network;
-      const loss = ibotLoss(maskedLogits(globals, network), builder.input("patchTargets", [rows, k]), {
+      const loss = ibotLoss(maskedLogits(globals, network, objective.studentTemp), builder.input("patchTargets", [rows, k]), {
         weights: builder.input("maskWeight", [rows]),
-        studentTemp: objective.studentTemp,
+        studentTemp: 1, // the head has divided by it
         images: TEACHER_CROPS * batchSize,
       });
       return [{ name: "ibot", value: loss, weight: objective.ibotWeight }];

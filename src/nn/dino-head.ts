@@ -57,10 +57,12 @@ export function dinoHeadState(config: DinoHeadConfig): ParamSpec[] {
 /** Features in, and batch norm's running statistics: with `onState` new ones are given out and batch statistics are used (training). */
 export interface HeadOptions extends BatchNormState {
   readonly config: DinoHeadConfig;
+  /** Logits are divided by it, which costs nothing here and a pass over them later; 1 by default. */
+  readonly temperature?: number;
 }
 
 /** The head without its last layer: features `[rows, width]` -> L2-normalised `[rows, bottleneck]`. */
-export function applyHeadTrunk(params: Params, x: Tensor, { config, ...state }: HeadOptions): Tensor {
+export function applyHeadTrunk(params: Params, x: Tensor, { config, temperature: _, ...state }: HeadOptions): Tensor {
   let h = x;
   for (let i = 0; i < config.layers; i++) {
     const at = place(config, i);
@@ -73,17 +75,23 @@ export function applyHeadTrunk(params: Params, x: Tensor, { config, ...state }: 
 }
 
 /**
- * The last layer: `[rows, bottleneck]` -> logits `[rows, prototypes]`.
+ * The last layer: `[rows, bottleneck]` -> logits `[rows, prototypes]`, divided by the temperature.
  * The weight norm `g v/‖v‖` is applied to the logits, `(x vᵀ) g/‖v‖`, so that no normalised copy of the prototypes is made.
  */
-export function applyLastLayer(params: Params, x: Tensor, { prototypes, lastLayer = "weight-norm" }: DinoHeadConfig): Tensor {
-  if (lastLayer === "plain") return dot(x, params("last_layer.weight"), { transB: true });
+export function applyLastLayer(
+  params: Params,
+  x: Tensor,
+  { config, temperature = 1 }: Pick<HeadOptions, "config" | "temperature">,
+): Tensor {
+  const { prototypes, lastLayer = "weight-norm" } = config;
+  if (lastLayer === "plain") return dot(x, params("last_layer.weight"), { transB: true, alpha: 1 / temperature });
   const v = params("last_layer.weight_v");
   const length = mul(reshape(params("last_layer.weight_g"), [1, prototypes]), rsqrt(reshape(reduceSumSquare(v, [1]), [1, prototypes])));
-  return mul(dot(x, v, { transB: true }), length);
+  const sharp = temperature === 1 ? length : mul(length, 1 / temperature);
+  return mul(dot(x, v, { transB: true }), sharp);
 }
 
 /** Features `[rows, width]` -> logits `[rows, prototypes]`. */
 export function applyDinoHead(params: Params, x: Tensor, options: HeadOptions): Tensor {
-  return applyLastLayer(params, applyHeadTrunk(params, x, options), options.config);
+  return applyLastLayer(params, applyHeadTrunk(params, x, options), options);
 }

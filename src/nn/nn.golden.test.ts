@@ -149,7 +149,7 @@ function traceHead(
   if (!config.batchNorm) {
     const z = applyHeadTrunk(params, x, { config });
     builder.output("y.bottleneck", z);
-    builder.output("y.only_last_layer", applyLastLayer(params, z, config));
+    builder.output("y.only_last_layer", applyLastLayer(params, z, { config }));
   }
   if (!weighed) return;
   gradients(sumAll(mul(logits, builder.input("r", logits.shape))), [...specs.map((p) => params(p.name)), x]).forEach((g, i) => {

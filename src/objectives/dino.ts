@@ -2,7 +2,7 @@
 import { concat, dims, logSoftmax, mul, neg, reshape, slice, sumAll, type Tensor, add } from "../engine/trace/index.ts";
 
 export interface DinoLossOptions {
-  /** Student temperature: a number or a scalar input. */
+  /** Student temperature; 1 where the logits are divided by it already. */
   readonly studentTemp: number;
   /** True where the student's crops are the teacher's own two: a crop is not compared with itself. */
   readonly skipDiagonal: boolean;
@@ -22,6 +22,6 @@ export function dinoLoss(student: Tensor, teacher: Tensor, { studentTemp, skipDi
   const [first, second] = [slice(teacher, 0, [0, 1]), slice(teacher, 0, [1, 2])];
   // the teacher's crops are summed before the product: one pass over the logits instead of two
   const targets = skipDiagonal ? concat([second, first], 0) : add(first, second);
-  const logp = logSoftmax(reshape(mul(student, 1 / studentTemp), [v * b, k]));
+  const logp = logSoftmax(reshape(studentTemp === 1 ? student : mul(student, 1 / studentTemp), [v * b, k]));
   return mul(neg(sumAll(mul(reshape(logp, [v, b, k]), targets))), 1 / (pairs * b));
 }

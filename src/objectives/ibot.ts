@@ -1,10 +1,11 @@
 /** @file iBOT's objective: the student names the patches it does not see as the teacher that sees them does. DINOv2 spec §2.5. */
-import { dims, logSoftmax, mul, neg, reshape, sumAll, type Tensor } from "../engine/trace/index.ts";
+import { dims, logSoftmax, mul, neg, reduceSum, sumAll, type Tensor } from "../engine/trace/index.ts";
 import { checkPositive } from "./checks.ts";
 
 export interface IbotLossOptions {
   /** `[m]`: 1 / (masked patches of the row's image), 0 where the list is padded. */
   readonly weights: Tensor;
+  /** 1 where the logits are divided by it already. */
   readonly studentTemp: number;
   /** Global crops of the whole batch, masked or not: 2B. */
   readonly images: number;
@@ -22,7 +23,8 @@ export function ibotLoss(student: Tensor, teacher: Tensor, { weights, studentTem
   dims(weights, `${m}`);
   checkPositive("iBOT's loss", "studentTemp", studentTemp);
   checkPositive("iBOT's loss", "images", images);
-  // the weights go to the targets, which need no gradient: one pass over the logits less
-  const targets = mul(teacher, reshape(mul(weights, 1 / images), [m, 1]));
-  return neg(sumAll(mul(logSoftmax(mul(student, 1 / studentTemp)), targets)));
+  const logp = logSoftmax(studentTemp === 1 ? student : mul(student, 1 / studentTemp));
+  // row by row first: no array of weighted targets is made or kept
+  const each = reduceSum(mul(logp, teacher), [1]);
+  return mul(neg(sumAll(mul(each, weights))), 1 / images);
 }

@@ -1,8 +1,10 @@
 /** @file Passes: Graph -> Graph, pure. `optimize` is the order in which they run. */
 import { type Graph, verifyGraph } from "../ir/index.ts";
+import { dropBroadcasts } from "./broadcasts.ts";
 import { localize, recompute } from "./regions.ts";
 import { dropIdentities, fold, fuseSums, prune, share } from "./simplify.ts";
 
+export { dropBroadcasts } from "./broadcasts.ts";
 export { type ArenaPlan, cut, planArena, type Placement, type Stage } from "./cut.ts";
 export { localize, recompute } from "./regions.ts";
 export { dropIdentities, fold, fuseSums, prune, share } from "./simplify.ts";
@@ -17,6 +19,7 @@ export function optimize(graph: Graph, { checkpoint }: OptimizeOptions = {}): Gr
   const passes: ((g: Graph) => Graph)[] = [
     dropIdentities,
     fold,
+    dropBroadcasts,
     prune,
     ...(checkpoint === undefined ? [] : [(g: Graph): Graph => recompute(g, checkpoint)]),
     localize,

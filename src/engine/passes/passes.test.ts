@@ -20,7 +20,7 @@ import {
   tanh,
   transpose,
 } from "../trace/index.ts";
-import { dropIdentities, fold, fuseSums, localize, optimize, prune, recompute, share } from "./index.ts";
+import { dropBroadcasts, dropIdentities, fold, fuseSums, localize, optimize, prune, recompute, share } from "./index.ts";
 
 /** The graph before and after a pass, both verified. */
 function beforeAfter(b: Builder, pass: (graph: Graph) => Graph): string {
@@ -45,6 +45,47 @@ test("prune() drops what no output needs, and keeps inputs", () => {
     input y %1: float32[2]
     %4: float32[2] = tanh(%0)
     output z = %4"
+  `);
+});
+
+test("dropBroadcasts() reads the small operand where the other one has the full shape, and only there", () => {
+  const b = new Builder();
+  const [x, row, one] = [b.input("x", [2, 3]), b.input("row", [2, 1]), b.input("one", [])];
+  b.output("scaled", mul(broadcast(row, [2, 3]), x));
+  b.output("shifted", add(x, broadcast(one, [2, 3])));
+  b.output("both", add(broadcast(row, [2, 3]), broadcast(one, [2, 3]))); // one of them makes the shape
+  b.output("kept", exp(broadcast(row, [2, 3])));
+  expect(beforeAfter(b, (g) => prune(dropBroadcasts(g)))).toMatchInlineSnapshot(`
+    "input x %0: float32[2,3]
+    input row %1: float32[2,1]
+    input one %2: float32[]
+    %3: float32[2,3] = broadcast(%1) {shape=[2,3]}
+    %4: float32[2,3] = mul(%3, %0)
+    %5: float32[2,3] = broadcast(%2) {shape=[2,3]}
+    %6: float32[2,3] = add(%0, %5)
+    %7: float32[2,3] = broadcast(%1) {shape=[2,3]}
+    %8: float32[2,3] = broadcast(%2) {shape=[2,3]}
+    %9: float32[2,3] = add(%7, %8)
+    %10: float32[2,3] = broadcast(%1) {shape=[2,3]}
+    %11: float32[2,3] = exp(%10)
+    output scaled = %4
+    output shifted = %6
+    output both = %9
+    output kept = %11
+    --
+    input x %0: float32[2,3]
+    input row %1: float32[2,1]
+    input one %2: float32[]
+    %4: float32[2,3] = mul(%1, %0)
+    %6: float32[2,3] = add(%0, %2)
+    %8: float32[2,3] = broadcast(%2) {shape=[2,3]}
+    %9: float32[2,3] = add(%1, %8)
+    %10: float32[2,3] = broadcast(%1) {shape=[2,3]}
+    %11: float32[2,3] = exp(%10)
+    output scaled = %4
+    output shifted = %6
+    output both = %9
+    output kept = %11"
   `);
 });
 

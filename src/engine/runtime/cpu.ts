@@ -61,9 +61,13 @@ class SessionCache implements Disposable {
     this.#env = env;
   }
   /** The session of a lowered stage, until `user` is disposed. */
-  take({ bytes, inputNames, outputNames }: LoweredStage, user: Owned): OrtSession {
-    const key = createHash("sha1").update(bytes).digest("hex");
-    const entry = this.#sessions.get(key) ?? { session: this.#env.session(bytes, { inputs: inputNames, outputs: outputNames }), users: 0 };
+  take(
+    { bytes, inputNames, outputNames }: LoweredStage,
+    { user, planned }: { readonly user: Owned; readonly planned: boolean },
+  ): OrtSession {
+    const key = createHash("sha1").update(bytes).digest("hex"); // shapes are part of the bytes, and what is planned follows from them
+    const open = (): OrtSession => this.#env.session(bytes, { inputs: inputNames, outputs: outputNames }, { planned });
+    const entry = this.#sessions.get(key) ?? { session: open(), users: 0 };
     this.#sessions.set(key, entry);
     entry.users++;
     user.defer(() => {
@@ -78,6 +82,17 @@ class SessionCache implements Disposable {
     for (const { session } of this.#sessions.values()) session[Symbol.dispose]();
     this.#sessions.clear();
   }
+}
+
+/**
+ * Stages whose values are all smaller are planned by ONNX Runtime: 2 to 4 % quicker. Above, planning only costs memory: a DINOv2 step of
+ * ViT-S/14, batch 4, took 3.66 GB with it everywhere and 2.96 GB with it nowhere; with this bound it takes as little and is as quick.
+ */
+const PLANNED_BYTES = 10 * 2 ** 20;
+
+function largestValueBytes({ nodes }: Stage): number {
+  const sizes = nodes.flatMap(({ outputs }) => outputs.map(({ dtype, shape }) => sizeOf(shape) * DTYPE_BYTES[dtype]));
+  return sizes.reduce((most, bytes) => Math.max(most, bytes), 0);
 }
 
 /** The tensors of a program: by value where they are read and written, and by name for outputs. */
@@ -110,7 +125,7 @@ class CpuProgram implements Program {
     const used = new Set<OrtSession>();
     const bind = (stage: Stage, to: (v: Value) => OrtTensor | undefined): { region: string; run: OrtRun } => {
       const lowered = lowerStage(stage.nodes, stage.outputs);
-      const session = cache.take(lowered, owned);
+      const session = cache.take(lowered, { user: owned, planned: largestValueBytes(stage) <= PLANNED_BYTES });
       used.add(session);
       const need = (t: OrtTensor | undefined, v: Value): OrtTensor => {
         if (t === undefined) throw new InternalError(`Cannot compile stage "${stage.region}": %${v.id} has no memory; verify the graph`);

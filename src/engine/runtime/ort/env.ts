@@ -14,6 +14,14 @@ export interface OrtOptions {
   readonly optimize?: "off" | "all";
 }
 
+export interface SessionOptions {
+  /**
+   * Whether ONNX Runtime takes the memory of a run's inner values in one piece, as the first run needed it (its "memory patterns"). Quicker
+   * for many small values; large values then keep pieces that no other session can use.
+   */
+  readonly planned?: boolean;
+}
+
 const LOG_ERROR = 3;
 const OPTIMIZATION_LEVELS = { off: 0, all: 99 } as const;
 const ARENA_ALLOCATOR = 1;
@@ -28,6 +36,8 @@ interface NativeEnv {
   readonly env: Handle;
   readonly memoryInfo: Handle;
   readonly options: Handle;
+  /** The same without ONNX Runtime's memory patterns. */
+  readonly unplanned: Handle;
   users: number;
 }
 
@@ -70,10 +80,10 @@ export class OrtEnv implements Disposable {
   }
 
   /** Compiles a model. The names fix the order of arguments and must all be names of the model. Throws OrtError. */
-  session(model: Uint8Array, names: SessionNames): OrtSession {
-    const { api, env, options } = this.#live();
+  session(model: Uint8Array, names: SessionNames, { planned = true }: SessionOptions = {}): OrtSession {
+    const { api, env, options, unplanned } = this.#live();
     const verb = "open ONNX model";
-    const handle = api.make(verb, (out) => api.call(verb, "createSession", env, model, model.length, options, out));
+    const handle = api.make(verb, (out) => api.call(verb, "createSession", env, model, model.length, planned ? options : unplanned, out));
     const native = this.#native;
     native.users++;
     return new OrtSession(api, handle, names, () => leave(native));
@@ -114,7 +124,9 @@ function createNative(key: string, options: Required<OrtOptions>): NativeEnv {
   const arena = api.make(verb, (out) => api.call(verb, "createArenaConfig", 0, SAME_AS_REQUESTED, DEFAULT, DEFAULT, out));
   api.call(verb, "registerAllocator", env, memoryInfo, arena);
   api.release("arenaConfig", arena);
-  return { api, key, env, memoryInfo, options: createSessionOptions(api, options.optimize), users: 0 };
+  const unplanned = createSessionOptions(api, options.optimize);
+  api.call(verb, "disableMemoryPattern", unplanned);
+  return { api, key, env, memoryInfo, options: createSessionOptions(api, options.optimize), unplanned, users: 0 };
 }
 
 function createEnv(api: OrtApi, { threads, spin }: Required<OrtOptions>): Handle {
@@ -144,6 +156,7 @@ function leave(native: NativeEnv): void {
   if (native.users > 0) return;
   if (current === native) current = undefined;
   native.api.release("sessionOptions", native.options);
+  native.api.release("sessionOptions", native.unplanned);
   native.api.release("memoryInfo", native.memoryInfo);
   native.api.release("env", native.env);
 }
