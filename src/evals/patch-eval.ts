@@ -52,7 +52,7 @@ export async function evalPatchKnn(options: EvalPatchKnnOptions): Promise<PatchK
   using closing = encoder;
   const { mean, std, kernel } = preprocessing;
   const imageSizePx = options.imageSizePx ?? preprocessing.imageSizePx;
-  checkPatchSize(imageSizePx, encoder.config.patchSizePx);
+  checkPatchSize(imageSizePx, encoder.patchSizePx);
   const sides = await readSides(options);
   const crop = { imageSizePx, resize: "square", mean, std, ...(kernel === undefined ? {} : { kernel }) } as const;
   await using pool = openEvalPool({ ...crop, threads, decode: "python", alpha: "drop" });

@@ -89,7 +89,7 @@ async function readSide(
   list: DenseList,
   { most, options }: { readonly most: number; readonly options: PatchKnnOptions },
 ): Promise<Side> {
-  const grid = options.imageSizePx / options.encoder.config.patchSizePx;
+  const grid = options.imageSizePx / options.encoder.patchSizePx;
   const labels = await listPatchLabels(list, { ...options, grid });
   const chosen = choosePatches(labels, { most, stream: `patch-knn/${what}` });
   if (chosen.length === 0)
@@ -128,7 +128,7 @@ async function gather(
 export async function patchKnn(sides: DenseSides, options: PatchKnnOptions): Promise<PatchKnnResult> {
   const { encoder, imageSizePx, threads, k = 20, temperature = 0.07, maxBank = 20_000, maxQueries = Infinity, signal } = options;
   for (const [key, value] of Object.entries({ k, maxBank, maxQueries })) checkCount(value, key);
-  checkPatchSize(imageSizePx, encoder.config.patchSizePx);
+  checkPatchSize(imageSizePx, encoder.patchSizePx);
   const nameOf = namesOf(sides);
   const train = await readSide("train", sides.train, { most: maxBank, options });
   const test = await readSide("test", sides.test, { most: maxQueries, options });

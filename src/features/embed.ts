@@ -61,7 +61,7 @@ export async function extractByModel(
   const { encoder, preprocessing: own, rules } = await openModel(request.model, device, { arch: request.arch });
   using closing = encoder;
   const imageSizePx = request.imageSizePx ?? own.imageSizePx;
-  checkSize(imageSizePx, encoder.config.patchSizePx);
+  checkSize(imageSizePx, encoder.patchSizePx);
   const preprocessing = { ...own, imageSizePx, decode: request.decode ?? rules.decode, alpha: request.alpha ?? rules.alpha };
   await using pool = openEvalPool({ ...preprocessing, threads });
   const { pool: pooling = "cls", batchSize = 32, normalize = false, skipBroken = false, signal, onProgress, onNotice } = request;

@@ -2,15 +2,29 @@
 import { InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { Builder, concat, reduceMean, reshape, slice } from "../engine/trace/index.ts";
-import { applyViT, prefixTokens, traceParams, type ViTConfig, vitSpecs } from "../nn/index.ts";
+import { Builder, concat, reduceMean, reshape, slice, type Tensor } from "../engine/trace/index.ts";
+import {
+  applyViT,
+  type BackboneConfig,
+  backboneFeatures,
+  backboneSpecs,
+  backboneState,
+  backboneWidth,
+  gridSideOf,
+  isViT,
+  type Params,
+  patchSizeOf,
+  prefixTokens,
+  traceParams,
+  type ViTConfig,
+} from "../nn/index.ts";
 
 /** `patch`: every patch token; `all`: the class token, registers where there are any, then the patches. `mean` is over the patches. */
 export type Pooling = "cls" | "mean" | "cls+mean" | "patch" | "all";
 
 export interface EncoderOptions {
-  readonly config: ViTConfig;
-  /** Parameters by their names without a prefix; read in place, so a network in training may be given. */
+  readonly config: BackboneConfig;
+  /** Parameters and running statistics by their names without a prefix; read in place, so a network in training may be given. */
   readonly params: ReadonlyMap<string, Float32Array>;
   readonly device: Device;
 }
@@ -28,13 +42,13 @@ const MAX_PROGRAMS = 8;
 export interface Encoded {
   /** `[b, d]`, or `[b, p, d]` for tokens; valid until the next call. */
   readonly features: Float32Array;
-  /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for. */
+  /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for; a convolutional network has none. */
   readonly attention: Float32Array | undefined;
 }
 
-/** Features of a ViT. */
+/** Features of a backbone. */
 export class Encoder implements Disposable {
-  readonly config: ViTConfig;
+  readonly config: BackboneConfig;
   readonly #options: EncoderOptions;
   readonly #programs = new Map<string, Program>();
 
@@ -45,13 +59,19 @@ export class Encoder implements Disposable {
 
   /** Vectors of one picture: 1, or its tokens. */
   tokens(pool: Pooling, sizePx: number): number {
-    const patches = (sizePx / this.config.patchSizePx) ** 2;
-    return pool === "patch" ? patches : pool === "all" ? prefixTokens(this.config) + patches : 1;
+    const patches = gridSideOf(this.config, sizePx) ** 2;
+    const prefix = isViT(this.config) ? prefixTokens(this.config) : 1;
+    return pool === "patch" ? patches : pool === "all" ? prefix + patches : 1;
+  }
+
+  /** Side of a patch, or the stride of the last map. */
+  get patchSizePx(): number {
+    return patchSizeOf(this.config);
   }
 
   /** Numbers in one vector. */
   dim(pool: Pooling): number {
-    return this.config.width * (pool === "cls+mean" ? 2 : 1);
+    return backboneWidth(this.config) * (pool === "cls+mean" ? 2 : 1);
   }
 
   /** Images `[b, 3, s, s]`, normalised, -> features. */
@@ -64,10 +84,11 @@ export class Encoder implements Disposable {
       signal,
     }: { readonly pool: Pooling; readonly sizePx: number; readonly attention?: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<Encoded> {
-    const program = this.#program({ pool, sizePx, attention, batch: images.length / (3 * sizePx * sizePx) });
+    const attends = attention && isViT(this.config);
+    const program = this.#program({ pool, sizePx, attention: attends, batch: images.length / (3 * sizePx * sizePx) });
     floats(program.inputs, "images").set(images);
     await program.run({ signal });
-    return { features: floats(program.outputs, "features"), attention: attention ? floats(program.outputs, "attention") : undefined };
+    return { features: floats(program.outputs, "features"), attention: attends ? floats(program.outputs, "attention") : undefined };
   }
 
   #program(what: What): Program {
@@ -102,40 +123,52 @@ function floats(side: ReadonlyMap<string, TypedArray>, name: string): Float32Arr
   return view;
 }
 
-function traceEncoder(config: ViTConfig, { pool, batch, sizePx, attention }: What): ReturnType<Builder["graph"]> {
+function traceEncoder(config: BackboneConfig, what: What): ReturnType<Builder["graph"]> {
   const builder = new Builder();
-  const params = traceParams(builder, vitSpecs(config), { prefix: "backbone." });
-  const images = builder.input("images", [batch, 3, sizePx, sizePx]);
-  const patches = (sizePx / config.patchSizePx) ** 2;
-  const first = prefixTokens(config);
-  const wantsTokens = pool !== "cls";
-  const out = applyViT(params, images, {
-    config,
-    output: wantsTokens ? "tokens" : "cls",
-    ...(attention
-      ? {
-          onAttention: (p) => {
-            const queries = slice(p, 2, [0, 1]);
-            builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
-          },
-        }
-      : {}),
-  });
-  if (!wantsTokens) {
-    builder.output("features", out);
-    return builder.graph();
-  }
-  if (pool === "all") {
-    builder.output("features", out);
-    return builder.graph();
-  }
-  const cls = reshape(slice(out, 1, [0, 1]), [batch, config.width]);
-  const tokens = slice(out, 1, [first, first + patches]);
-  if (pool === "patch") builder.output("features", tokens);
-  else {
-    const mean = reshape(reduceMean(tokens, [1]), [batch, config.width]);
-    if (pool === "mean") builder.output("features", mean);
-    else builder.output("features", concat([cls, mean], 1));
-  }
+  const params = traceParams(builder, backboneSpecs(config), { prefix: "backbone." });
+  const images = builder.input("images", [what.batch, config.channels ?? 3, what.sizePx, what.sizePx]);
+  const features = isViT(config) ? vitTokens(params, images, { config, what }) : mapTokens(params, images, config);
+  builder.output("features", pooled(features, what));
   return builder.graph();
+}
+
+/** What a pooling is made of. */
+interface Tokens {
+  readonly cls: Tensor;
+  /** `[b, p, d]`; `all` has what comes before the patches, too. Absent where only the class token was asked for. */
+  readonly patches?: Tensor;
+  readonly all?: Tensor;
+}
+
+function vitTokens(params: Params, images: Tensor, { config, what }: { readonly config: ViTConfig; readonly what: What }): Tokens {
+  const { pool, batch, sizePx, attention } = what;
+  const { builder } = images;
+  const patches = gridSideOf(config, sizePx) ** 2;
+  const first = prefixTokens(config);
+  const onAttention = (p: Tensor): void => {
+    const queries = slice(p, 2, [0, 1]);
+    builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
+  };
+  const output = pool === "cls" ? "cls" : "tokens";
+  const out = applyViT(params, images, { config, output, ...(attention ? { onAttention } : {}) });
+  if (pool === "cls") return { cls: out };
+  return { cls: reshape(slice(out, 1, [0, 1]), [batch, config.width]), patches: slice(out, 1, [first, first + patches]), all: out };
+}
+
+function mapTokens(params: Params, images: Tensor, config: BackboneConfig): Tokens {
+  const { builder } = images;
+  const running = new Map(backboneState(config).map((s) => [s.name, builder.input(`backbone.${s.name}`, s.shape, { kind: "state" })]));
+  const state: Params = (name) => running.get(name) ?? params(name);
+  const { cls, patches } = backboneFeatures(params, images, { config, patches: true, ...(running.size > 0 ? { state } : {}) });
+  if (patches === undefined) return { cls };
+  const [b = 1, d = 1] = cls.shape;
+  return { cls, patches, all: concat([reshape(cls, [b, 1, d]), patches], 1) };
+}
+
+function pooled({ cls, patches = cls, all = cls }: Tokens, { pool, batch }: What): Tensor {
+  if (pool === "cls") return cls;
+  if (pool === "all") return all;
+  if (pool === "patch") return patches;
+  const mean = reshape(reduceMean(patches, [1]), [batch, cls.shape[1] ?? 1]);
+  return pool === "mean" ? mean : concat([cls, mean], 1);
 }

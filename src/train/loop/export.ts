@@ -1,10 +1,10 @@
 /** @file The teacher's backbone as others load it. */
 import { join } from "node:path";
-import type { HostTensor } from "../../core/index.ts";
-import { replaceDirAtomic, writeModelInto } from "../../weights/index.ts";
+import { ConfigError, type HostTensor } from "../../core/index.ts";
+import { replaceDirAtomic, writeModelInto, type WriteModelOptions } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { trainedModels, vitOf } from "./method-config.ts";
+import { backboneOf, trainedModels } from "./method-config.ts";
 import { digestConfig } from "./prepare.ts";
 import { teacherBackbone } from "./teacher-backbone.ts";
 
@@ -38,7 +38,7 @@ export async function exportTeacher(
       specs.map((s): [string, HostTensor] => [s.name, { dtype: "f32", shape: s.shape, data: params.get(s.name) ?? new Float32Array() }]),
     );
     const what = {
-      config: vitOf({ model }),
+      config: exportable(model),
       tensors,
       processor: processorConfig(config),
       card: card(config, { model, step, images, knnTop1 }),
@@ -47,6 +47,15 @@ export async function exportTeacher(
     for (const place of places) await replaceDirAtomic(join(runDir, "exported", ...place), (into) => writeModelInto(into, what));
   }
   return join(runDir, "exported", name);
+}
+
+/** Throws ConfigError for a network that no Hugging Face class computes. */
+function exportable(model: TrainConfig["model"]): WriteModelOptions["config"] {
+  const backbone = backboneOf(model);
+  if (!("family" in backbone) || backbone.family === "convnext") return backbone;
+  throw new ConfigError(`Cannot export ${model.arch}: ResNets have no folder yet; its weights are in the checkpoint's teacher.safetensors`, {
+    keyPath: "model.arch",
+  });
 }
 
 function processorConfig({ crops, augment }: TrainConfig): object {

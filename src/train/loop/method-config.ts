@@ -13,7 +13,7 @@ import {
 } from "../../methods/index.ts";
 import { Rng } from "../../core/index.ts";
 import type { CropsConfig } from "../../images/index.ts";
-import { type BackboneConfig, backboneWidth, convnextPreset, type LoraConfig, resnetPreset, type ViTConfig } from "../../nn/index.ts";
+import { type BackboneConfig, backboneWidth, convnextPreset, gridSideOf, type LoraConfig, resnetPreset, type ViTConfig } from "../../nn/index.ts";
 import type { CropSizes, ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
 
 /** What a ViT says of a run's model section. */
@@ -82,6 +82,17 @@ export function vitOf({ model }: Pick<TrainConfig, "model">): ViTConfig {
     // DINOv3 calls its registers storage tokens
     ...(rotary ? { rope: { base, shift, jitter, rescale }, registerName: "storage_tokens" as const } : {}),
   };
+}
+
+/** The configuration as those want it who look at what is trained: with the first student's network in the place of its teacher's. */
+export function watchedConfig(config: TrainConfig): TrainConfig {
+  const [first] = trainedModels(config);
+  return first === undefined ? config : { ...config, model: first.model };
+}
+
+/** Patches along a side of a global crop. */
+export function gridOf({ model, crops }: Pick<TrainConfig, "model" | "crops">): number {
+  return gridSideOf(backboneOf(model), crops.globalSizePx);
 }
 
 /** One resolution of a run. */

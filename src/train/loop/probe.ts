@@ -15,7 +15,7 @@ import { assembleReport, storeAlarm, storeFacts } from "../probes/run-report.ts"
 import { shownImages, snapshotSteps, storeSnapshot } from "../probes/snapshots.ts";
 import { readMetrics } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { trainedModels, vitOf } from "./method-config.ts";
+import { backboneOf, trainedModels, watchedConfig } from "./method-config.ts";
 import { teacherBackbone } from "./teacher-backbone.ts";
 
 const DRIFT_FROM_SHARE = 0.1;
@@ -42,7 +42,7 @@ function openTeachers({ stepper, device, resolved }: ProbeOptions): Watched[] {
     const trained = stepper.learners[i];
     if (trained === undefined) return [];
     const { params, refresh } = teacherBackbone(trained, resolved.config);
-    return [{ name, encoder: new Encoder({ config: vitOf({ model }), device, params }), refresh }];
+    return [{ name, encoder: new Encoder({ config: backboneOf(model), device, params }), refresh }];
   });
 }
 
@@ -55,6 +55,8 @@ function openPool({ data, augment, crops }: TrainConfig): EvalPool {
 /** Watches one run. What it sees is kept in `RUN/pictures`, so that a resumed run's report shows the whole of it. */
 export class Probe implements AsyncDisposable {
   readonly #options: ProbeOptions;
+  /** With the network that is looked at. */
+  readonly #config: TrainConfig;
   readonly #encoder: Encoder;
   readonly #watched: readonly Watched[];
   readonly #pool: EvalPool;
@@ -63,8 +65,9 @@ export class Probe implements AsyncDisposable {
   readonly #patches: PatchProbe;
 
   constructor(options: ProbeOptions) {
-    const { config } = options.resolved;
+    const config = watchedConfig(options.resolved.config);
     this.#options = options;
+    this.#config = config;
     this.#watched = openTeachers(options);
     const [first] = this.#watched;
     if (first === undefined) throw new InternalError("Cannot watch the run: it trains no network");
@@ -89,8 +92,7 @@ export class Probe implements AsyncDisposable {
   }
 
   get #sampleContext(): SampleContext {
-    const { dir, resolved } = this.#options;
-    return { runDir: dir, config: resolved.config, encoder: this.#encoder, pool: this.#pool };
+    return { runDir: this.#options.dir, config: this.#config, encoder: this.#encoder, pool: this.#pool };
   }
 
   alarm(text: string): void {
@@ -117,9 +119,9 @@ export class Probe implements AsyncDisposable {
 
   /** Stores what the teacher makes of the fixed images; the first time also of the sample whose neighbours the report shows. */
   async snapshot(step: number, signal?: AbortSignal): Promise<void> {
-    const { dir, resolved, list } = this.#options;
+    const { dir, list } = this.#options;
     this.#refresh();
-    await storeSnapshot(dir, step, { shown: this.#shown, encoder: this.#encoder, pool: this.#pool, config: resolved.config });
+    await storeSnapshot(dir, step, { shown: this.#shown, encoder: this.#encoder, pool: this.#pool, config: this.#config });
     await storeFirstSight(list, step, { ...this.#sampleContext, signal });
   }
 

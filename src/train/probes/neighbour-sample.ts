@@ -7,6 +7,7 @@ import { type Encoder, extractFeatures, normalizeRows } from "../../features/ind
 import type { EvalPool } from "../../images/node/index.ts";
 import { readSafetensors, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
+import { gridOf } from "../loop/method-config.ts";
 import { PICTURES, spreadOver } from "./snapshots.ts";
 
 /** Images in the sample: as many as a network can look at in about half a minute on two cores, within these bounds. */
@@ -33,8 +34,9 @@ const folder = (runDir: string): string => join(runDir, PICTURES, "neighbours");
 const fileOf = (runDir: string, time: SampleTime): string => join(folder(runDir), `${time}.safetensors`);
 
 /** Multiply-adds of one picture, twice: projections and MLP of every token, and attention. */
-function flopOfImage({ model, crops }: TrainConfig): number {
-  const tokens = 1 + (crops.globalSizePx / model.patchSizePx) ** 2;
+function flopOfImage(config: TrainConfig): number {
+  const { model } = config;
+  const tokens = 1 + gridOf(config) ** 2;
   const perToken = (4 + 2 * model.mlpRatio) * model.width ** 2 + 2 * tokens * model.width;
   return 2 * model.depth * tokens * perToken;
 }

@@ -3,6 +3,7 @@ import type { DataList } from "../../data/index.ts";
 import { encodeJpeg, encodePng } from "../../images/node/index.ts";
 import { attentionPictures, pcaPicturesOverEpochs, type ReportPicture, type ReportSection, type RgbImage } from "../../views/index.ts";
 import type { TrainConfig } from "../config/index.ts";
+import { gridOf } from "../loop/method-config.ts";
 import { chooseMoments, readSnapshot, shownImages, type Snapshot, snapshotSteps } from "./snapshots.ts";
 import { loadThumbnail, shortName, thumbnail } from "./thumbnails.ts";
 
@@ -129,7 +130,7 @@ export async function pictureSections(
   const steps = chooseMoments(await snapshotSteps(runDir, lastStep), MOMENTS);
   const shots = (await Promise.all(steps.map((step) => readSnapshot(runDir, step)))).flatMap((s) => s ?? []);
   if (shots.length === 0) return [];
-  const side = config.crops.globalSizePx / config.model.patchSizePx;
+  const side = gridOf(config);
   const all: Shots = { shown: shownImages(list), config, shots, grid: { rows: side, cols: side } };
   const images = await inputs(all);
   return [await pcaSection(all, images), await attentionSection(all, images)];

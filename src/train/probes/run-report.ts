@@ -6,6 +6,7 @@ import { type DataList, readFrozenList } from "../../data/index.ts";
 import { percent, type ReportData, shellWord } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import { flatten, type ResolvedConfig, type TrainConfig } from "../config/index.ts";
+import { watchedConfig } from "../loop/method-config.ts";
 import { readConfig } from "../loop/prepare.ts";
 import { type MetricsLine, readMetrics } from "../run/index.ts";
 import { curveSection, pointsOf } from "./curves.ts";
@@ -81,7 +82,7 @@ export async function assembleReport(runDir: string, { resolved, list, facts }: 
   const lines = await readMetrics(runDir);
   const lastStep = lines.reduce((most, { step }) => Math.max(most, step), 0);
   const dense = denseSection(lines);
-  const neighbours = await neighbourSection(runDir, { config, lastStep });
+  const neighbours = await neighbourSection(runDir, { config: watchedConfig(config), lastStep });
   return {
     title: `${METHOD_TITLES[config.method]} on ${list.entries.length.toLocaleString("en-US")} images`,
     verdict: verdictOf(lines),
@@ -91,7 +92,7 @@ export async function assembleReport(runDir: string, { resolved, list, facts }: 
       curveSection(lines, config),
       ...(dense === undefined ? [] : [dense]),
       ...(neighbours === undefined ? [] : [neighbours]),
-      ...(await pictureSections(runDir, { list, config, lastStep })),
+      ...(await pictureSections(runDir, { list, config: watchedConfig(config), lastStep })),
     ],
     config: flatten(config).map(([key, value]) => [key, JSON.stringify(value), reasons[key] ?? ""] as const),
     next: nextOf(runDir),

@@ -7,6 +7,7 @@ import type { Encoder } from "../../features/index.ts";
 import type { EvalPool } from "../../images/node/index.ts";
 import { readSafetensors, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
+import { gridOf } from "../loop/method-config.ts";
 
 /** Where a run keeps what its pictures are drawn from. */
 export const PICTURES = "pictures";
@@ -45,10 +46,10 @@ export async function storeSnapshot(
   }: { readonly shown: DataList; readonly encoder: Encoder; readonly pool: EvalPool; readonly config: TrainConfig },
 ): Promise<void> {
   const sizePx = config.crops.globalSizePx;
-  const { width, patchSizePx, heads } = config.model;
+  const { width, heads } = config.model;
   const { images } = await pool.load(shown.entries.map((_, i) => imageRef(shown, i)));
   const { features, attention } = await encoder.encode(images, { pool: "patch", sizePx, attention: true });
-  const [b, p] = [shown.entries.length, (sizePx / patchSizePx) ** 2];
+  const [b, p] = [shown.entries.length, gridOf(config) ** 2];
   const tensors = new Map<string, HostTensor>([
     ["tokens", { dtype: "f32", shape: [b, p, width], data: features }],
     ["attention", { dtype: "f32", shape: [b, heads, p], data: attention ?? new Float32Array(b * heads * p) }],
