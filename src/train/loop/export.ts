@@ -53,9 +53,12 @@ export async function exportTeacher(
 function exportable(model: TrainConfig["model"]): WriteModelOptions["config"] {
   const backbone = backboneOf(model);
   if (!("family" in backbone) || backbone.family === "convnext") return backbone;
-  throw new ConfigError(`Cannot export ${model.arch}: ResNets have no folder yet; its weights are in the checkpoint's teacher.safetensors`, {
-    keyPath: "model.arch",
-  });
+  throw new ConfigError(
+    `Cannot export ${model.arch}: ResNets have no folder yet; its weights are in the checkpoint's teacher.safetensors`,
+    {
+      keyPath: "model.arch",
+    },
+  );
 }
 
 function processorConfig({ crops, augment }: TrainConfig): object {

@@ -1,7 +1,17 @@
 /** @file How long a step takes, measured without changing anything; a run in minutes fixes its length by it. */
 import type { Loader } from "../../data/index.ts";
-import { flatten, mergeConfigs, planSteps, type ResolvedConfig, SET_BY_YOU, setKey, type UserConfig } from "../config/index.ts";
+import {
+  flatten,
+  mergeConfigs,
+  planSteps,
+  type ResolvedConfig,
+  type TrainConfig,
+  SET_BY_YOU,
+  setKey,
+  type UserConfig,
+} from "../config/index.ts";
 import { resolveBeginning, settleBeginning } from "./beginning.ts";
+import { variantOfStep } from "./method-config.ts";
 import { gatherFacts, writeConfig } from "./prepare.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";
@@ -9,17 +19,42 @@ import type { Session } from "./session.ts";
 /** Steps that are timed; the one before them warms up. */
 export const TIMED_STEPS = 4;
 
-/** ms a step with its images takes: forward and backward of the first steps, the optimizer left out, the results dropped. */
-export async function measureStep(
+export interface MeasureOptions {
+  readonly loader: Loader;
+  readonly config: TrainConfig;
+  /** Timed steps of each size. */
+  readonly steps?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** ms a step with its images takes: forward and backward of the first steps, the optimizer left out, the results dropped; of mixed sizes the mean. */
+export async function measureStep(session: Pick<Session, "stepper" | "rng">, options: MeasureOptions): Promise<number> {
+  let ms = 0;
+  for (const { step, ratio } of mixtureOf(options.config)) ms += ratio * (await measureAt(step, session, options));
+  return ms;
+}
+
+/** A step of each size triple, and the share of the steps that have it. */
+function mixtureOf(config: TrainConfig): readonly { readonly step: number; readonly ratio: number }[] {
+  if (config.crops.sizes.length === 0) return [{ step: 0, ratio: 1 }];
+  return config.crops.sizes.map(({ ratio }, variant) => {
+    let step = 0;
+    while (variantOfStep(config, step) !== variant) step++;
+    return { step, ratio };
+  });
+}
+
+async function measureAt(
+  step: number,
   { stepper, rng }: Pick<Session, "stepper" | "rng">,
-  { loader, steps = TIMED_STEPS, signal }: { readonly loader: Loader; readonly steps?: number; readonly signal?: AbortSignal | undefined },
+  { loader, steps = TIMED_STEPS, signal }: MeasureOptions,
 ): Promise<number> {
   const scalars = { lr: 0, weightDecay: 0, emaMomentum: 1, teacherTemp: 0.04, clip: { kind: "none" }, freezeLastLayer: false } as const;
-  const batch = await loader.load(0);
+  const batch = await loader.load(step);
   let started = 0;
   for (let i = 0; i <= steps; i++) {
     if (i === 1) started = performance.now();
-    const [next] = await Promise.all([loader.load(i), stepper.measure({ ...batch, step: 0, rng, scalars, signal })]);
+    const [next] = await Promise.all([loader.load(step), stepper.measure({ ...batch, step: 0, rng, scalars, signal })]);
     loader.recycle(next);
   }
   loader.recycle(batch);
@@ -37,7 +72,7 @@ export async function settleLength(run: Run, session: Session, loader: Loader): 
   const { config } = resolved;
   const { totalSteps } = planSteps(config, list.entries.length);
   if (totalSteps !== undefined) return { resolved, totalSteps };
-  const ms = await measureStep(session, { loader, signal: options.signal });
+  const ms = await measureStep(session, { loader, config, signal: options.signal });
   const minutes = config.train.minutes ?? 1;
   const measured = Math.max(TIMED_STEPS, Math.round((minutes * 60_000) / ms));
   const facts = { ...(await gatherFacts(list)), measuredSteps: measured };

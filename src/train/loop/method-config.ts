@@ -13,7 +13,15 @@ import {
 } from "../../methods/index.ts";
 import { Rng } from "../../core/index.ts";
 import type { CropsConfig } from "../../images/index.ts";
-import { type BackboneConfig, backboneWidth, convnextPreset, gridSideOf, type LoraConfig, resnetPreset, type ViTConfig } from "../../nn/index.ts";
+import {
+  type BackboneConfig,
+  backboneWidth,
+  convnextPreset,
+  gridSideOf,
+  type LoraConfig,
+  resnetPreset,
+  type ViTConfig,
+} from "../../nn/index.ts";
 import type { CropSizes, ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
 
 /** What a ViT says of a run's model section. */

@@ -14,7 +14,7 @@ import {
 } from "../config/index.ts";
 import { resolveBeginning, settleBeginning } from "./beginning.ts";
 import { drawContactSheet } from "./contact-sheet.ts";
-import { imagesOfStep } from "./method-config.ts";
+import { imagesOfStep, variantOfStep } from "./method-config.ts";
 import { measureStep } from "./measure.ts";
 import { type DataLook, factsOf, gatherFacts, imagePolicy, lookAtImages } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";
@@ -74,9 +74,15 @@ async function timeStep(
   await using stepper = openStepper(config, device);
   stepper.init(rng.split("init"));
   await using pool = openCrops(config);
-  const loader = new Loader({ list, pool, seed: config.seed, batchSize: imagesOfStep(config) });
+  const loader = new Loader({
+    list,
+    pool,
+    seed: config.seed,
+    batchSize: imagesOfStep(config),
+    variantOf: (step) => variantOfStep(config, step),
+  });
   try {
-    return await measureStep({ stepper, rng }, { loader, steps: TIMED, signal });
+    return await measureStep({ stepper, rng }, { loader, config, steps: TIMED, signal });
   } finally {
     await loader.drain();
   }
