@@ -8,6 +8,7 @@ import { expectClose, goldenPart, goldenTensor, goldenTolerance, type GoldenCase
 import { openCpu } from "../engine/runtime/index.ts";
 import { swigluHidden, type ViTConfig } from "../nn/index.ts";
 import { type Backbone, readBackbone, writeModelFolder, writeSafetensors } from "../weights/index.ts";
+import { asViT } from "../weights/testing/as-vit.ts";
 import { Encoder } from "./encoder.ts";
 
 let root = "";
@@ -50,9 +51,9 @@ interface Pools {
 
 /** Class token, patches without registers, their mean, and the class token's attention over them. */
 async function comparePools(encoder: Encoder, { images, sizePx, all, tolerance, attention }: Pools): Promise<void> {
-  const d = encoder.config.width;
+  const { width: d, registers = 0, heads: h } = asViT(encoder.config);
   const [tokens, patches] = [encoder.tokens("all", sizePx), encoder.tokens("patch", sizePx)];
-  const first = 1 + (encoder.config.registers ?? 0);
+  const first = 1 + registers;
   expect(tokens).toBe(first + patches);
   const rows = (b: number, from: number, to: number): Float32Array => all.subarray((b * tokens + from) * d, (b * tokens + to) * d);
   const cls = (await encoder.encode(images, { pool: "cls", sizePx })).features.slice();
@@ -71,7 +72,6 @@ async function comparePools(encoder: Encoder, { images, sizePx, all, tolerance, 
   }
   if (attention === undefined) return;
   const seen = (await encoder.encode(images, { pool: "cls", sizePx, attention: true })).attention ?? new Float32Array();
-  const h = encoder.config.heads;
   const wanted = Float32Array.from({ length: 2 * h * patches }, (_, i) =>
     Number(attention.data[Math.floor(i / patches) * tokens * tokens + first + (i % patches)]),
   );
@@ -100,7 +100,7 @@ describe("a Hugging Face folder gives what transformers gives, and is written ag
     await writeFile(join(dir, "config.json"), JSON.stringify({ ...described, model_type: type }));
     const backbone = await readBackbone(dir);
     expect(backbone).toMatchObject({ source: "huggingface", processor: undefined });
-    expect(backbone.config.posInterpolation).toBe(name === "hf_dinov2_reg" ? "size-antialias" : "size");
+    expect(asViT(backbone.config).posInterpolation).toBe(name === "hf_dinov2_reg" ? "size-antialias" : "size");
     await compare(golden, backbone, "last_hidden_state");
     const again = join(root, `${name} again`);
     await writeModelFolder(again, backbone);
@@ -110,7 +110,7 @@ describe("a Hugging Face folder gives what transformers gives, and is written ag
       ...described,
       model_type: type,
       architectures: [className],
-      layer_norm_eps: backbone.config.layerNormEps,
+      layer_norm_eps: asViT(backbone.config).layerNormEps,
     });
     const reread = await readBackbone(again);
     expect({ ...reread, processor: undefined }).toEqual({ ...backbone, file: join(again, "model.safetensors") });

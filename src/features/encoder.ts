@@ -1,5 +1,5 @@
 /** @file A frozen backbone that turns pictures into features; one program a batch size, a few kept. */
-import { InternalError, type TypedArray } from "../core/index.ts";
+import { ConfigError, InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
 import { Builder, concat, reduceMean, reshape, slice, type Tensor } from "../engine/trace/index.ts";
@@ -42,7 +42,7 @@ const MAX_PROGRAMS = 8;
 export interface Encoded {
   /** `[b, d]`, or `[b, p, d]` for tokens; valid until the next call. */
   readonly features: Float32Array;
-  /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for; a convolutional network has none. */
+  /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for. */
   readonly attention: Float32Array | undefined;
 }
 
@@ -74,7 +74,7 @@ export class Encoder implements Disposable {
     return backboneWidth(this.config) * (pool === "cls+mean" ? 2 : 1);
   }
 
-  /** Images `[b, 3, s, s]`, normalised, -> features. */
+  /** Images `[b, 3, s, s]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
   async encode(
     images: Float32Array,
     {
@@ -84,11 +84,14 @@ export class Encoder implements Disposable {
       signal,
     }: { readonly pool: Pooling; readonly sizePx: number; readonly attention?: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<Encoded> {
-    const attends = attention && isViT(this.config);
-    const program = this.#program({ pool, sizePx, attention: attends, batch: images.length / (3 * sizePx * sizePx) });
+    if (attention && !isViT(this.config))
+      throw new ConfigError(`Cannot show attention: a ${this.config.family} has none; leave it out, or choose a vision transformer`, {
+        keyPath: "attention",
+      });
+    const program = this.#program({ pool, sizePx, attention, batch: images.length / (3 * sizePx * sizePx) });
     floats(program.inputs, "images").set(images);
     await program.run({ signal });
-    return { features: floats(program.outputs, "features"), attention: attends ? floats(program.outputs, "attention") : undefined };
+    return { features: floats(program.outputs, "features"), attention: attention ? floats(program.outputs, "attention") : undefined };
   }
 
   #program(what: What): Program {

@@ -8,6 +8,7 @@ import { openCpu } from "../engine/runtime/index.ts";
 import { IMAGENET_MEAN, IMAGENET_STD } from "../images/index.ts";
 import { vitPreset } from "../nn/index.ts";
 import { toHuggingFace, toHuggingFaceConfig, writeSafetensors } from "../weights/index.ts";
+import { asViT } from "../weights/testing/as-vit.ts";
 import { openModel } from "./model.ts";
 import { familyPreprocessing, type Preprocessing } from "./processor.ts";
 import { randomWeights, TINY, writeTinyModel } from "./testing/tiny-model.ts";
@@ -94,7 +95,7 @@ test("openModel() of a bare file needs its architecture and positions of Meta's 
   using device = openCpu({ threads: 1 });
   const { encoder, preprocessing, rules } = await openModel(file, device, { arch: "vit_tiny_patch16" });
   using closing = encoder;
-  expect(closing.config.posInterpolation).toBe("meta-offset");
+  expect(asViT(closing.config).posInterpolation).toBe("meta-offset");
   expect(preprocessing).toMatchObject({ imageSizePx: 224, resize: "short-side", cropRatio: 0.875, kernel: "bicubic", mean: IMAGENET_MEAN });
   expect(rules).toEqual({ decode: "python", alpha: "drop" });
   expect(await featureOf(file, { arch: "vit_tiny_patch16", sizePx: 32 })).toHaveLength(192);
@@ -110,7 +111,7 @@ test("openModel() takes a run's exported folder, the best first, with the run's 
   const open = async (): Promise<unknown> => {
     const { encoder, dir, rules } = await openModel(run, device);
     using closing = encoder;
-    return { dir, rules, width: closing.config.width };
+    return { dir, rules, width: asViT(closing.config).width };
   };
   expect(await open()).toEqual({ dir: join(run, "exported", "last"), rules: { decode: "python", alpha: "drop" }, width: 12 });
   await writeFile(join(run, "config.json"), JSON.stringify({ formatVersion: 1, config: { data: { decode: "managed", alpha: "white" } } }));

@@ -5,7 +5,15 @@ import type { Device } from "../engine/runtime/index.ts";
 import type { Triple } from "../images/index.ts";
 import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
 import { Encoder } from "./encoder.ts";
-import { type DecodeRules, decodeRulesOf, familyPreprocessing, type Preprocessing, processorSchema, toPreprocessing } from "./processor.ts";
+import {
+  type DecodeRules,
+  decodeRulesOf,
+  familyPreprocessing,
+  networkSizePx,
+  type Preprocessing,
+  processorSchema,
+  toPreprocessing,
+} from "./processor.ts";
 
 export interface OpenModel {
   readonly encoder: Encoder;
@@ -25,7 +33,7 @@ function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
   if (processor === undefined) return familyPreprocessing(config);
   const at = join(dirname(file), "preprocessor_config.json");
   const parsed = processorSchema.safeParse(processor);
-  if (parsed.success) return toPreprocessing(parsed.data, { file: at, imageSizePx: config.imageSizePx });
+  if (parsed.success) return toPreprocessing(parsed.data, { file: at, imageSizePx: networkSizePx(config) });
   const [issue] = parsed.error.issues;
   throw new FormatError(
     `Cannot open model: "${at}" has a wrong ${issue?.path.join(".") ?? "form"} (${issue?.message ?? "unknown"}); correct it, or take it away beside "${file}"`,

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../core/index.ts";
 import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel, type Triple } from "../images/index.ts";
-import type { ViTConfig } from "../nn/index.ts";
+import { type BackboneConfig, isViT } from "../nn/index.ts";
 
 /** From file to pixels to numbers. */
 export interface Preprocessing extends EvalCropConfig {
@@ -85,14 +85,21 @@ export function toPreprocessing(
   return { imageSizePx: squareSide(size, file), resize: "square", kernel, ...floats, ...numbers };
 }
 
+/** Side of the pictures that a network's positions are for; of those a convolutional network is published for. */
+export function networkSizePx(config: BackboneConfig): number {
+  return isViT(config) ? config.imageSizePx : 224;
+}
+
 /**
- * The evaluation transform of the family, for weights that come without a processor. DINO and DINOv2: short side 256 px, centre 224 px,
- * bicubic, in proportion (§1.9, §2.7); DINOv3: a square of 224 px, bilinear, in floats (§3.11).
+ * The evaluation transform of the family, for weights that come without a processor. DINO (its ResNet, too) and DINOv2: short side 256 px,
+ * centre 224 px, bicubic, in proportion (§1.9, §2.7); DINOv3 (its ConvNeXt, too): a square of 224 px, bilinear, in floats (§3.11).
  */
-export function familyPreprocessing({ positions, imageSizePx: stored }: Pick<ViTConfig, "positions" | "imageSizePx">): Preprocessing {
+export function familyPreprocessing(config: BackboneConfig): Preprocessing {
   const numbers = { mean: IMAGENET_MEAN, std: IMAGENET_STD };
+  const stored = networkSizePx(config);
   const imageSizePx = stored === 518 ? 224 : stored; // DINOv2 stores positions for 518 px and is given 224
-  if (positions === "rope") return { imageSizePx, resize: "square", kernel: "bilinear", arithmetic: "float", ...numbers };
+  const isV3 = isViT(config) ? config.positions === "rope" : config.family === "convnext";
+  if (isV3) return { imageSizePx, resize: "square", kernel: "bilinear", arithmetic: "float", ...numbers };
   return { imageSizePx, resize: "short-side", cropRatio: 224 / 256, kernel: "bicubic", ...numbers };
 }
 

@@ -22,20 +22,25 @@ export {
   huggingFacePositions,
   toHuggingFaceConfig,
 } from "./folder/hf-config.ts";
-export { type Backbone, type BackboneSource, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
+export type { Backbone, BackboneSource } from "./folder/backbone.ts";
+export { readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
 export { convnextFromHuggingFaceConfig, convnextToHuggingFaceConfig } from "./folder/convnext-config.ts";
+export { resnetToTimmConfig } from "./folder/timm-config.ts";
 export { defaultProcessor, type WritableConfig, writeModelFolder, writeModelInto, type WriteModelOptions } from "./folder/write-model.ts";
 export {
   convnextFrom,
   type ConvNeXtNames,
   convnextTo,
   detectConvNeXt,
+  detectResNet,
   fromHuggingFace,
   fromMeta,
   fromTimm,
   inferConvNeXt,
+  inferResNet,
   likeliestArchitecture,
   type Naming,
+  resnetFrom,
   toHuggingFace,
   toTimm,
 } from "./names/index.ts";

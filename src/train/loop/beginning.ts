@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { readBackbone } from "../../weights/index.ts";
 import { mergeConfigs, type ModelConfig, type ResolvedConfig, resolveConfig, type RunFacts, type UserConfig } from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
-import { modelOfVit } from "./method-config.ts";
+import { modelOf } from "./model-of.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
 
 export interface Beginning {
@@ -24,7 +24,7 @@ export async function settleBeginning(user: UserConfig): Promise<Beginning> {
   const path = data?.path ?? (stage === "pretrain" ? undefined : parent?.config.data.path);
   const asked = path === undefined ? user : mergeConfigs(user, { data: { path } });
   const foreign = from === undefined || parent !== undefined ? undefined : await readBackbone(from);
-  const initModel = foreign === undefined ? undefined : modelOfVit(foreign.config);
+  const initModel = foreign === undefined ? undefined : modelOf(foreign.config);
   return { user: asked, parent, gram: await gramTeacherOf(asked, parent), initModel };
 }
 

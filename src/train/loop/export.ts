@@ -1,7 +1,7 @@
 /** @file The teacher's backbone as others load it. */
 import { join } from "node:path";
-import { ConfigError, type HostTensor } from "../../core/index.ts";
-import { replaceDirAtomic, writeModelInto, type WriteModelOptions } from "../../weights/index.ts";
+import type { HostTensor } from "../../core/index.ts";
+import { replaceDirAtomic, writeModelInto } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
 import { backboneOf, trainedModels } from "./method-config.ts";
@@ -9,7 +9,7 @@ import { digestConfig } from "./prepare.ts";
 import { teacherBackbone } from "./teacher-backbone.ts";
 
 /**
- * Writes `exported/last` (or `best`): a Hugging Face folder with the teacher's backbone and a model card. Where several students are
+ * Writes `exported/last` (or `best`): a Hugging Face folder (of a ResNet: one of timm's) with the teacher's backbone and a model card. Where several students are
  * trained, each has `exported/NAME/last` and the first is `exported/last` too. Returns its path.
  */
 export async function exportTeacher(
@@ -33,12 +33,12 @@ export async function exportTeacher(
   for (const [i, { name: student, model }] of models.entries()) {
     const trained = stepper.learners[i];
     if (trained === undefined) continue;
-    const { specs, params } = teacherBackbone(trained, config);
+    const { shapes, params } = teacherBackbone(trained, { config, stepper });
     const tensors = new Map(
-      specs.map((s): [string, HostTensor] => [s.name, { dtype: "f32", shape: s.shape, data: params.get(s.name) ?? new Float32Array() }]),
+      [...shapes].map(([key, shape]): [string, HostTensor] => [key, { dtype: "f32", shape, data: params.get(key) ?? new Float32Array() }]),
     );
     const what = {
-      config: exportable(model),
+      config: backboneOf(model),
       tensors,
       processor: processorConfig(config),
       card: card(config, { model, step, images, knnTop1 }),
@@ -47,18 +47,6 @@ export async function exportTeacher(
     for (const place of places) await replaceDirAtomic(join(runDir, "exported", ...place), (into) => writeModelInto(into, what));
   }
   return join(runDir, "exported", name);
-}
-
-/** Throws ConfigError for a network that no Hugging Face class computes. */
-function exportable(model: TrainConfig["model"]): WriteModelOptions["config"] {
-  const backbone = backboneOf(model);
-  if (!("family" in backbone) || backbone.family === "convnext") return backbone;
-  throw new ConfigError(
-    `Cannot export ${model.arch}: ResNets have no folder yet; its weights are in the checkpoint's teacher.safetensors`,
-    {
-      keyPath: "model.arch",
-    },
-  );
 }
 
 function processorConfig({ crops, augment }: TrainConfig): object {
@@ -76,6 +64,8 @@ function processorConfig({ crops, augment }: TrainConfig): object {
   };
 }
 
+const TITLES = { vit: "vision transformer", convnext: "ConvNeXt", resnet: "ResNet" } as const;
+
 interface CardFacts {
   readonly model: TrainConfig["model"];
   readonly step: number;
@@ -89,12 +79,12 @@ function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts):
   const score = knnTop1 === undefined ? "" : ` Its k-NN top-1 on the labelled images of the run is ${(100 * knnTop1).toFixed(1)} %.`;
   return [
     "---",
-    "library_name: transformers",
+    `library_name: ${model.family === "resnet" ? "timm" : "transformers"}`,
     "pipeline_tag: image-feature-extraction",
     "tags: [dino, self-supervised, tricera]",
     "---",
     "",
-    `A vision transformer (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
+    `A ${TITLES[model.family]} (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
     "",
   ].join("\n");
 }

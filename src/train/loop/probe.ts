@@ -41,7 +41,7 @@ function openTeachers({ stepper, device, resolved }: ProbeOptions): Watched[] {
   return trainedModels(resolved.config).flatMap(({ name, model }, i) => {
     const trained = stepper.learners[i];
     if (trained === undefined) return [];
-    const { params, refresh } = teacherBackbone(trained, resolved.config);
+    const { params, refresh } = teacherBackbone(trained, { config: resolved.config, stepper });
     return [{ name, encoder: new Encoder({ config: backboneOf(model), device, params }), refresh }];
   });
 }

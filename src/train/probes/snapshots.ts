@@ -5,6 +5,7 @@ import type { HostTensor } from "../../core/index.ts";
 import { type DataList, imageRef, makeList } from "../../data/index.ts";
 import type { Encoder } from "../../features/index.ts";
 import type { EvalPool } from "../../images/node/index.ts";
+import { isViT } from "../../nn/index.ts";
 import { readSafetensors, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { gridOf } from "../loop/method-config.ts";
@@ -48,7 +49,7 @@ export async function storeSnapshot(
   const sizePx = config.crops.globalSizePx;
   const { width, heads } = config.model;
   const { images } = await pool.load(shown.entries.map((_, i) => imageRef(shown, i)));
-  const { features, attention } = await encoder.encode(images, { pool: "patch", sizePx, attention: true });
+  const { features, attention } = await encoder.encode(images, { pool: "patch", sizePx, attention: isViT(encoder.config) });
   const [b, p] = [shown.entries.length, gridOf(config) ** 2];
   const tensors = new Map<string, HostTensor>([
     ["tokens", { dtype: "f32", shape: [b, p, width], data: features }],

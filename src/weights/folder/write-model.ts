@@ -1,20 +1,21 @@
-/** @file Writes a backbone as a folder that `transformers` opens. */
+/** @file Writes a backbone as a folder that `transformers` opens; a ResNet as one that `timm` opens. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ConvNeXtConfig, ViTConfig } from "../../nn/index.ts";
+import { type BackboneConfig, isViT, type ViTConfig } from "../../nn/index.ts";
 import { replaceDirAtomic } from "../atomic-file.ts";
-import { convnextTo, toHuggingFace } from "../names/index.ts";
+import { convnextTo, resnetFrom, toHuggingFace } from "../names/index.ts";
 import { writeSafetensors } from "../safetensors.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
 import { convnextToHuggingFaceConfig } from "./convnext-config.ts";
+import { resnetToTimmConfig } from "./timm-config.ts";
 import { configText, type HuggingFaceClass, huggingFaceClass, huggingFaceConfigText } from "./hf-config.ts";
 
-/** Networks that can be written. */
-export type WritableConfig = ViTConfig | ConvNeXtConfig;
+/** Networks that can be written: all. */
+export type WritableConfig = BackboneConfig;
 
 export interface WriteModelOptions {
   readonly config: WritableConfig;
-  /** By our (Meta's) names, all of this network's. */
+  /** By our (Meta's) names, all of this network's; running statistics of a ResNet among them. */
   readonly tensors: NamedTensors;
   /** `preprocessor_config.json`; that of the published models of this class unless given. */
   readonly processor?: object | undefined;
@@ -56,23 +57,35 @@ function bitProcessor(px: number): object {
 
 /** `preprocessor_config.json` of the published models of this network's class, at this network's size. Throws ConfigError for no class. */
 export function defaultProcessor(config: WritableConfig): object {
-  if ("family" in config) return dinov3Processor(224);
+  if (!isViT(config)) return config.family === "convnext" ? dinov3Processor(224) : bitProcessor(224); // DINO §1.9
   return PROCESSORS[huggingFaceClass(config)](inputPx(config));
+}
+
+const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+
+/** The text of `config.json`, and the tensors by the names that go with it. */
+function describe(
+  config: WritableConfig,
+  tensors: NamedTensors,
+  processor: object,
+): { readonly text: string; readonly stored: NamedTensors } {
+  if (isViT(config)) return { text: huggingFaceConfigText(config), stored: toHuggingFace(tensors, config) };
+  if (config.family === "resnet") return { text: json(resnetToTimmConfig(config, processor)), stored: resnetFrom(tensors, config) };
+  return { text: configText(convnextToHuggingFaceConfig(config)), stored: convnextTo(tensors, config, "huggingface") };
 }
 
 /**
  * Writes `model.safetensors` (names in order, as transformers writes them), `config.json`, `preprocessor_config.json` and the card into a
- * folder that is there. Throws FormatError for tensors that are not this network's, ConfigError for a network that no class computes.
+ * folder that is there: for transformers, and of a ResNet for timm (`timm.create_model("local-dir:DIR")`). Throws FormatError for tensors
+ * that are not this network's, ConfigError for a network that no class computes.
  */
-export async function writeModelInto(dir: string, { config, tensors, processor, card }: WriteModelOptions): Promise<void> {
-  const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
-  const isConv = "family" in config;
-  const described = isConv ? configText(convnextToHuggingFaceConfig(config)) : huggingFaceConfigText(config);
-  const stored = isConv ? convnextTo(tensors, config, "huggingface") : toHuggingFace(tensors, config);
+export async function writeModelInto(dir: string, options: WriteModelOptions): Promise<void> {
+  const { config, tensors, processor = defaultProcessor(config), card } = options;
+  const { text, stored } = describe(config, tensors, processor);
   const named = [...stored].toSorted(([a], [b]) => (a < b ? -1 : 1));
   await writeSafetensors(join(dir, "model.safetensors"), new Map(named), { format: "pt" });
-  await writeFile(join(dir, "config.json"), described);
-  await writeFile(join(dir, "preprocessor_config.json"), json(processor ?? defaultProcessor(config)));
+  await writeFile(join(dir, "config.json"), text);
+  await writeFile(join(dir, "preprocessor_config.json"), json(processor));
   if (card !== undefined) await writeFile(join(dir, "README.md"), card);
 }
 

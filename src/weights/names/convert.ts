@@ -1,16 +1,24 @@
 /** @file Weights of a ViT from one naming to another: strict, and pure. */
-import { FormatError, type HostTensor, type Shape } from "../../core/index.ts";
+import { FormatError, type HostTensor } from "../../core/index.ts";
 import { VIT_PRESETS, type ViTConfig } from "../../nn/index.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
 import { type Dialect, dialectOf, type Naming, TABLES, vitLinks } from "./dialects.ts";
-import { compareKeys, describeReport, isClean, joinTensors, type Link, type Shapes, splitTensors, storedShapes } from "./links.ts";
+import {
+  compareKeys,
+  describeReport,
+  isClean,
+  joinTensors,
+  type Link,
+  type Shapes,
+  shapesOf,
+  splitTensors,
+  storedShapes,
+} from "./links.ts";
 
 /** What errors call the tensors. */
 export interface Source {
   readonly file?: string;
 }
-
-const shapesOf = (tensors: NamedTensors): Map<string, Shape> => new Map([...tensors].map(([name, { shape }]) => [name, shape]));
 
 /** Networks of the family, each with its first name. */
 function knownNetworks(): Map<ViTConfig, string> {

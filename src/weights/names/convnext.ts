@@ -3,7 +3,17 @@ import { FormatError, type HostTensor, InternalError, sameShape, type Shape } fr
 import { CONVNEXT_PRESETS, type ConvNeXtConfig, convnextSpecs } from "../../nn/index.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
 import type { Naming } from "./dialects.ts";
-import { compareKeys, describeReport, isClean, joinTensors, type Link, type Shapes, splitTensors, storedShapes } from "./links.ts";
+import {
+  compareKeys,
+  describeReport,
+  isClean,
+  joinTensors,
+  type Link,
+  type Shapes,
+  shapesOf,
+  splitTensors,
+  storedShapes,
+} from "./links.ts";
 
 type Rule = readonly [ours: RegExp, theirs: string];
 
@@ -73,16 +83,16 @@ function likeliest(found: Shapes, naming: Naming): string {
   return "choose the architecture of these weights";
 }
 
-function checkFits(tensors: NamedTensors, config: ConvNeXtConfig, names: ConvNeXtNames): void {
+/** Throws one FormatError that lists every missing, extra and wrongly shaped tensor. */
+export function checkConvNeXtKeys(found: Shapes, config: ConvNeXtConfig, names: ConvNeXtNames): void {
   const { naming } = names;
-  const found = new Map([...tensors].map(([name, { shape }]) => [name, shape]));
   const report = compareKeys(found, storedShapes(convnextLinks(config, naming)), IGNORED[naming]);
   if (!isClean(report)) fail(`they do not fit the network, ${describeReport(report)}; ${likeliest(found, naming)}`, names);
 }
 
 /** A naming's tensors -> ours, as float32. Throws FormatError that lists all that does not fit. */
 export function convnextFrom(tensors: NamedTensors, config: ConvNeXtConfig, names: ConvNeXtNames): Map<string, HostTensor> {
-  checkFits(tensors, config, names);
+  checkConvNeXtKeys(shapesOf(tensors), config, names);
   for (const [copy, of] of COPIES) {
     const [a, b] = [tensors.get(copy), tensors.get(of)];
     if (a === undefined || b === undefined || names.naming !== "meta") continue;
@@ -94,7 +104,7 @@ export function convnextFrom(tensors: NamedTensors, config: ConvNeXtConfig, name
 
 /** Our tensors -> a naming's; views of the given memory. Throws FormatError for tensors that are not this network's. */
 export function convnextTo(tensors: NamedTensors, config: ConvNeXtConfig, naming: Naming): Map<string, HostTensor> {
-  checkFits(tensors, config, { naming: "meta" });
+  checkConvNeXtKeys(shapesOf(tensors), config, { naming: "meta" });
   return splitTensors(tensors, convnextLinks(config, naming));
 }
 

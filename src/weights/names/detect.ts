@@ -1,58 +1,8 @@
-/** @file Which tensors of a file are the backbone's, whose names they have, and which architecture they are of. */
+/** @file Whose names the tensors of a ViT have, and which architecture they are of. */
 import { ConfigError, FormatError, type HostTensor, type Shape } from "../../core/index.ts";
 import { ropePeriods, VIT_PRESETS, type ViTConfig } from "../../nn/index.ts";
 import { type Dialect, dialectOf, storedName, TABLES, vitLinks } from "./dialects.ts";
 import { compareKeys, isClean, type Shapes, storedShapes } from "./links.ts";
-
-/** Every backbone of the family has a class token; what stands before its name stands before all. */
-const CLASS_TOKEN = /^((?:.*\.)?)(?:embeddings\.)?cls_token$/;
-
-/** Stems of ConvNeXt (Meta, Hugging Face, timm) and of ResNet. */
-const CONVOLUTION = /^(?:.*\.)?(?:downsample_layers\.0\.0|stem\.0|conv1)\.weight$|stages\.0\.downsample_layers\.0\.weight$/m;
-
-/** Lower is better: the teacher is what a checkpoint is for, the student only where there is no other. */
-function rankOf(root: string): number {
-  const words = root.split(".");
-  if (words.some((w) => w.includes("gram"))) return 3;
-  if (words.includes("teacher")) return 0;
-  return words.includes("student") ? 2 : 1;
-}
-
-/**
- * What stands before the backbone's names: nothing, or prefixes such as `module.`, `backbone.`, `vit.`, `teacher.backbone.`; of several
- * backbones the teacher's, then one that is no student's. Throws FormatError where there is none, or no way to choose.
- */
-export function backboneRoot(names: Iterable<string>, file: string): string {
-  const all = [...names];
-  const roots = all.flatMap((name) => {
-    const root = CLASS_TOKEN.exec(name)?.[1];
-    return root === undefined ? [] : [root.replace(/embeddings\.$/, "")];
-  });
-  const ranked = roots.toSorted((a, b) => rankOf(a) - rankOf(b));
-  const [best, second] = ranked;
-  if (best === undefined && CONVOLUTION.test(all.join("\n")))
-    throw new FormatError(
-      `Cannot read weights of "${file}": they are of a convolutional network, and vision transformers are read here; convert them by convnextFrom`,
-      { file },
-    );
-  if (best === undefined)
-    throw new FormatError(
-      `Cannot read weights of "${file}": it has no class token among ${all.slice(0, 4).join(", ")} and ${Math.max(0, all.length - 4)} others, so it is no vision transformer of the DINO family; give a checkpoint of a backbone`,
-      { file },
-    );
-  if (second !== undefined && rankOf(second) === rankOf(best))
-    throw new FormatError(
-      `Cannot read weights of "${file}": it holds several backbones, under ${ranked.map((r) => `"${r}"`).join(", ")}; save the one you want by itself`,
-      { file },
-    );
-  return best;
-}
-
-/** A name below the root, as an unchunked checkpoint has it: `blocks.0.3.norm1.weight` -> `blocks.3.norm1.weight` (spec §6, 23). */
-export function plainName(name: string, root: string): string | undefined {
-  if (!name.startsWith(root)) return undefined;
-  return name.slice(root.length).replace(/^blocks\.\d+\.(\d+\.)/, "blocks.$1");
-}
 
 /** Whose names these are. DINO's own and timm's are the same: they count as Meta's. Undefined for names of neither. */
 export function detectDialect(names: ReadonlySet<string> | Shapes): Dialect | undefined {

@@ -22,6 +22,10 @@ export interface Link {
 /** Names and shapes as stored. */
 export type Shapes = ReadonlyMap<string, Shape>;
 
+export function shapesOf(tensors: NamedTensors): Map<string, Shape> {
+  return new Map([...tensors].map(([name, { shape }]) => [name, shape]));
+}
+
 /** What a file of this naming must hold. */
 export function storedShapes(links: readonly Link[]): Map<string, Shape> {
   return new Map(links.flatMap(({ parts }) => parts.flatMap(({ name, shape }) => (name === undefined ? [] : [[name, shape] as const]))));

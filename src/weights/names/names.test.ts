@@ -262,14 +262,18 @@ test.each([
   [["gram_backbone.cls_token", "model.cls_token"], "model."],
   [["vit.embeddings.cls_token", "classifier.weight"], "vit."],
   [["embeddings.cls_token"], ""],
+  [["module.stem.0.weight", "module.stem.1.weight"], "module."],
+  [["teacher.backbone.downsample_layers.0.0.weight", "student.backbone.downsample_layers.0.0.weight"], "teacher.backbone."],
+  [["model.stages.0.downsample_layers.0.weight"], "model."],
+  [["student.cls_token", "backbone.conv1.weight", "backbone.layer1.0.conv1.weight", "backbone.layer1.1.conv1.weight"], "backbone."],
 ])("backboneRoot() of %j is %j", (names, root) => {
   expect(backboneRoot(names, "f")).toBe(root);
 });
 
 test("backboneRoot() refuses files of none and of several", () => {
   expect(() => backboneRoot(["fc.weight", "fc.bias"], "f")).toThrow(/no class token among fc\.weight, fc\.bias and 0 others/);
-  for (const stem of ["module.conv1.weight", "stem.0.weight", "downsample_layers.0.0.weight", "model.stages.0.downsample_layers.0.weight"])
-    expect(() => backboneRoot([stem, "other"], "f")).toThrow(/they are of a convolutional network/);
+  expect(() => backboneRoot(["conv1.weight", "other"], "f")).toThrow(/nor the stem of a ConvNeXt or ResNet/);
+  expect(() => backboneRoot(["a.cls_token", "b.stem.0.weight"], "f")).toThrow(/several backbones, under "a\.", "b\."/);
   expect(() => backboneRoot(["a.cls_token", "b.cls_token"], "f")).toThrow(/several backbones, under "a\.", "b\."/);
 });
 

@@ -1,0 +1,75 @@
+/** @file A ViT's configuration and tensors, from the contents of its file and what is said of them. */
+import { ConfigError, type HostTensor } from "../../core/index.ts";
+import type { ViTConfig } from "../../nn/index.ts";
+import {
+  adjustToShapes,
+  checkPeriods,
+  type Dialect,
+  fromDialect,
+  inferViT,
+  published,
+  storedShapes,
+  TABLES,
+  vitLinks,
+} from "../names/index.ts";
+import { checkKeys } from "../names/convert.ts";
+import type { Contents } from "./contents.ts";
+import { huggingFacePositions } from "./hf-config.ts";
+import type { Asked, BackboneSource, Opened } from "./backbone.ts";
+
+interface Found {
+  readonly contents: Contents;
+  readonly dialect: Dialect;
+  readonly file: string;
+  readonly periods: HostTensor | undefined;
+}
+
+/** Architecture of a bare file: named, or inferred. */
+function bareConfig({ contents: { shapes }, dialect, file, periods }: Found, named: ViTConfig | undefined): ViTConfig {
+  const options = { dialect, file, periods };
+  if (named === undefined) return inferViT(shapes, options);
+  return adjustToShapes(TABLES[dialect].naming === "meta" ? named : published(named), shapes, options);
+}
+
+/** Whose a bare file is, by its names; DINO's own and timm's are the same, so the architecture's name may tell. */
+function bareSource(dialect: Dialect, name: string | undefined): BackboneSource {
+  if (name !== undefined && /\.(?:dino|lvd142m|lvd1689m|sat493m)$/.test(name)) return "timm";
+  return TABLES[dialect].naming;
+}
+
+function withPositions(config: ViTConfig, source: BackboneSource): ViTConfig {
+  const { registers = 0, positions } = config;
+  if (positions === "rope" || source === "huggingface" || source === "tricera")
+    return { ...config, posInterpolation: huggingFacePositions(config) };
+  if (source === "timm" || registers > 0) return { ...config, posInterpolation: "size-antialias" };
+  return { ...config, posInterpolation: "meta-offset" };
+}
+
+/** Throws ConfigError for names of another generation than the network. */
+function checkDialect({ dialect, file }: Found, config: ViTConfig): void {
+  const isRope = dialect === "hf-dinov3" || dialect === "timm-rope";
+  if (dialect === "meta" || isRope === (config.positions === "rope")) return;
+  throw new ConfigError(
+    `Cannot open "${file}": its names are those of a network with ${isRope ? "rotary" : "learned"} positions, the architecture has others; choose the architecture of these weights`,
+    { keyPath: "arch" },
+  );
+}
+
+/** Reads what the network needs, all keys checked before the first value is read. */
+async function readTensors({ contents, dialect, file, periods }: Found, config: ViTConfig): Promise<Map<string, HostTensor>> {
+  const links = vitLinks(config, dialect);
+  checkKeys(contents.shapes, links, { dialect, file });
+  if (periods !== undefined) checkPeriods(config, periods, file);
+  const masks = [...contents.shapes.keys()].filter((name) => name.endsWith(".bias_mask"));
+  return fromDialect(await contents.readAll([...storedShapes(links).keys(), ...masks]), config, { dialect, file });
+}
+
+/** Opens a ViT. Throws FormatError for tensors that do not fit, ConfigError where nothing tells the architecture. */
+export async function openViT(contents: Contents, dialect: Dialect, asked: Asked<ViTConfig>): Promise<Opened> {
+  const { file, described, named, name } = asked;
+  const found: Found = { contents, dialect, file, periods: await contents.read("rope_embed.periods") };
+  const source = asked.source ?? bareSource(dialect, name);
+  const config = withPositions(described ?? bareConfig(found, named), source);
+  checkDialect(found, config);
+  return { config, source, tensors: await readTensors(found, config) };
+}

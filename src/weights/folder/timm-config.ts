@@ -1,0 +1,120 @@
+/** @file `config.json` of timm's folders (`timm.create_model("local-dir:DIR")`): written for ResNets, read for all that we know. */
+import { z } from "zod";
+import { ConfigError, FormatError } from "../../core/index.ts";
+import { RESNET_PRESETS, type ResNetConfig, resnetWidth } from "../../nn/index.ts";
+
+const KERNELS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"] as const;
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+const px = z.int().min(1).max(100_000);
+const square = z.object({ height: px, width: px });
+
+/** What of a processor's file timm has words for. */
+const processorSchema = z.object({
+  image_mean: triple,
+  image_std: triple,
+  resample: z.int().min(0).max(5),
+  size: z.union([square, z.object({ shortest_edge: px })]),
+  crop_size: square.optional(),
+});
+
+/** Size, crop and interpolation in timm's words; pictures that are resized to a square are squashed. */
+function inputOf(processor: object, channels: number): object {
+  const parsed = processorSchema.safeParse(processor);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ConfigError(
+      `Cannot write a folder for timm: the processor has a wrong ${issue?.path.join(".") ?? "form"} (${issue?.message ?? "unknown"}); give image_mean, image_std, resample, size and crop_size`,
+      { keyPath: "processor" },
+    );
+  }
+  const { image_mean: mean, image_std: std, resample, size, crop_size: crop } = parsed.data;
+  const numbers = { interpolation: KERNELS[resample] ?? "bicubic", mean, std };
+  if (!("shortest_edge" in size)) return { input_size: [channels, size.height, size.width], crop_pct: 1, crop_mode: "squash", ...numbers };
+  const { height, width } = crop ?? { height: size.shortest_edge, width: size.shortest_edge };
+  return { input_size: [channels, height, width], crop_pct: Math.min(1, height / size.shortest_edge), crop_mode: "center", ...numbers };
+}
+
+/** The published network that has these blocks, or one of the same blocks with other depths. */
+function architectureOf({ block, depths, width }: ResNetConfig): { readonly architecture: string; readonly layers?: readonly number[] } {
+  if (width !== 64)
+    throw new ConfigError(
+      `Cannot write a folder for timm: its ResNets have a stem of 64 channels, this one has ${width}; train a published architecture`,
+      {
+        keyPath: "model.width",
+      },
+    );
+  const same = [...RESNET_PRESETS].find(([, preset]) => preset.block === block && preset.depths.every((n, i) => n === depths[i]));
+  if (same !== undefined) return { architecture: same[0] };
+  return { architecture: block === "basic" ? "resnet18" : "resnet50", layers: depths };
+}
+
+/** `config.json` of a ResNet without a classifier, as timm saves it. Throws ConfigError for a network or processor that timm has no words for. */
+export function resnetToTimmConfig(config: ResNetConfig, processor: object): object {
+  const { channels = 3 } = config;
+  const { architecture, layers } = architectureOf(config);
+  const args = { ...(layers === undefined ? {} : { layers }), ...(channels === 3 ? {} : { in_chans: channels }) };
+  return {
+    architecture,
+    num_classes: 0,
+    num_features: resnetWidth(config),
+    global_pool: "avg",
+    ...(Object.keys(args).length === 0 ? {} : { model_args: args }),
+    pretrained_cfg: {
+      ...inputOf(processor, channels),
+      num_classes: 0,
+      fixed_input_size: false,
+      custom_load: false,
+      first_conv: "conv1",
+      classifier: "fc",
+    },
+  };
+}
+
+const folderSchema = z.object({
+  architecture: z.string(),
+  model_type: z.undefined(),
+  pretrained_cfg: z
+    .object({
+      tag: z.string().optional(),
+      mean: triple,
+      std: triple,
+      input_size: z.tuple([px, px, px]),
+      crop_pct: z.number().positive().max(1).default(0.875),
+      crop_mode: z.string().default("center"),
+      interpolation: z.string().default("bicubic"),
+    })
+    .optional()
+    .catch(undefined),
+});
+
+/** What a folder of timm's says of its network and pictures. */
+export interface TimmFolder {
+  /** The name of the architecture, then the same with the tag of its weights where there is one. */
+  readonly names: readonly string[];
+  /** In the words of a `preprocessor_config.json`. */
+  readonly processor: object | undefined;
+}
+
+/** Plain networks whose names other variants of the same tensors do not have. */
+const KNOWN = /^(?:resnet\d+|convnext_[a-z]+|vit_.+)$/;
+
+/** Reads timm's `config.json`; undefined where the file is none. Throws FormatError for an architecture of another family. */
+export function readTimmConfig(raw: unknown, file: string): TimmFolder | undefined {
+  const parsed = folderSchema.safeParse(raw);
+  if (!parsed.success) return undefined;
+  const { architecture, pretrained_cfg: cfg } = parsed.data;
+  if (!KNOWN.test(architecture))
+    throw new FormatError(
+      `Cannot open model: "${file}" is of timm's "${architecture}", which is not known here; known are ViTs, ConvNeXts and plain ResNets`,
+      { file },
+    );
+  const names = [architecture, ...(cfg?.tag === undefined ? [] : [`${architecture}.${cfg.tag}`])];
+  if (cfg === undefined) return { names, processor: undefined };
+  const [, height, width] = cfg.input_size;
+  const resample = KERNELS.findIndex((kernel) => kernel === cfg.interpolation);
+  const sizes =
+    cfg.crop_mode === "squash"
+      ? { size: { height, width } }
+      : { size: { shortest_edge: Math.floor(height / cfg.crop_pct) }, do_center_crop: true, crop_size: { height, width } };
+  return { names, processor: { image_mean: cfg.mean, image_std: cfg.std, resample: resample < 0 ? 3 : resample, ...sizes } };
+}
