@@ -90,13 +90,12 @@ async function openNetwork(contents: Contents, said: Said): Promise<Opened> {
   const { file } = said.place;
   const name = said.timm?.names.findLast((n) => presetOf(n) !== undefined) ?? (typeof said.arch === "string" ? said.arch : undefined);
   const arch = name !== undefined ? namedConfig(name) : typeof said.arch === "object" ? said.arch : undefined;
-  const asked = <F extends keyof Families>(family: F): Asked<Families[F]> => ({
-    file,
-    described: ofFamily(said.config, family, file),
-    named: said.config === undefined ? ofFamily(arch, family, file) : undefined,
-    name,
-    source: sourceOf(said),
-  });
+  const asked = <F extends keyof Families>(family: F): Asked<Families[F]> => {
+    const named = said.config === undefined ? ofFamily(arch, family, file) : undefined;
+    // timm's folders may change the blocks of the architecture they name; the shapes of a convolutional network tell them
+    const isLoose = said.timm !== undefined && family !== "vit";
+    return { file, described: ofFamily(said.config, family, file), named: isLoose ? undefined : named, name, source: sourceOf(said) };
+  };
   const { names } = contents;
   if (names.family === "vit") return await openViT(contents, names.dialect, asked("vit"));
   if (names.family === "convnext") return await openConvNeXt(contents, names.naming, asked("convnext"));

@@ -17,6 +17,12 @@ const processorSchema = z.object({
   crop_size: square.optional(),
 });
 
+/** timm's `crop_pct`: it resizes the short side to floor(crop / pct), which must be `edge` again. */
+function cropShare(crop: number, edge: number): number {
+  const share = Math.min(1, crop / edge);
+  return Math.floor(crop / share) === Math.max(crop, edge) ? share : crop / (edge + 0.5);
+}
+
 /** Size, crop and interpolation in timm's words; pictures that are resized to a square are squashed. */
 function inputOf(processor: object, channels: number): object {
   const parsed = processorSchema.safeParse(processor);
@@ -31,7 +37,7 @@ function inputOf(processor: object, channels: number): object {
   const numbers = { interpolation: KERNELS[resample] ?? "bicubic", mean, std };
   if (!("shortest_edge" in size)) return { input_size: [channels, size.height, size.width], crop_pct: 1, crop_mode: "squash", ...numbers };
   const { height, width } = crop ?? { height: size.shortest_edge, width: size.shortest_edge };
-  return { input_size: [channels, height, width], crop_pct: Math.min(1, height / size.shortest_edge), crop_mode: "center", ...numbers };
+  return { input_size: [channels, height, width], crop_pct: cropShare(height, size.shortest_edge), crop_mode: "center", ...numbers };
 }
 
 /** The published network that has these blocks, or one of the same blocks with other depths. */
@@ -72,7 +78,7 @@ export function resnetToTimmConfig(config: ResNetConfig, processor: object): obj
 
 const folderSchema = z.object({
   architecture: z.string(),
-  model_type: z.undefined(),
+  model_type: z.never().optional(),
   pretrained_cfg: z
     .object({
       tag: z.string().optional(),

@@ -123,7 +123,7 @@ function ranges(numbers: readonly number[]): string {
 function listNames(entries: readonly (readonly [name: string, note: string])[]): string {
   const blocks = new Map<string, number[]>();
   for (const [name, note] of entries) {
-    const [, before = "", number, after = ""] = /^((?:.*?\.)?(?:blocks|layer)\.)(\d+)(\..*)$/.exec(name) ?? [];
+    const [, before = "", number, after = ""] = /^((?:.*?\.)?(?:blocks|layers?\d*|stages\.\d+)\.)(\d+)(\..*)$/.exec(name) ?? [];
     const key = number === undefined ? `${name}${note}` : `${before}{}${after}${note}`;
     const known = blocks.get(key) ?? [];
     if (number !== undefined) known.push(Number(number));
