@@ -85,9 +85,12 @@ export class Encoder implements Disposable {
     }: { readonly pool: Pooling; readonly sizePx: number; readonly attention?: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<Encoded> {
     if (attention && !isViT(this.config))
-      throw new ConfigError(`Cannot show attention: a ${this.config.family} has none; leave it out, or choose a vision transformer`, {
-        keyPath: "attention",
-      });
+      throw new ConfigError(
+        `Cannot show attention: a ${this.config.family === "convnext" ? "ConvNeXt" : "ResNet"} has none; leave it out, or choose a vision transformer`,
+        {
+          keyPath: "attention",
+        },
+      );
     const program = this.#program({ pool, sizePx, attention, batch: images.length / (3 * sizePx * sizePx) });
     floats(program.inputs, "images").set(images);
     await program.run({ signal });

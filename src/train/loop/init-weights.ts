@@ -23,7 +23,9 @@ export interface InitOptions {
  * rest every tensor must be used and none be left over, unless partial weights are allowed. Throws ConfigError with all that do not fit.
  */
 export async function loadInit(stepper: Stepper, from: string, { allowPartial, note }: InitOptions): Promise<void> {
-  const { file, tensors } = await readGiven(from);
+  const { file, tensors: given } = await readGiven(from);
+  const statistics = copyStatistics(stepper, given);
+  const tensors = new Map([...given].filter(([name]) => !statistics.has(name)));
   const groups = new Set([...tensors.keys()].map(groupOf));
   const wanted = stepper.specs.filter(({ name }) => groups.has(groupOf(name)));
   const mismatches = listMismatches(tensors, new Map(wanted.map((s) => [s.name, s.shape] as const)));
@@ -35,7 +37,22 @@ export async function loadInit(stepper: Stepper, from: string, { allowPartial, n
   const used = new Set(stepper.specs.filter((s) => copyInto(stepper, s.name, tensors.get(s.name))).map((s) => s.name));
   const made = stepper.specs.filter((s) => !used.has(s.name)).map((s) => s.name);
   const ignored = [...tensors.keys()].filter((name) => !used.has(name));
-  note(`Began with ${used.size} of ${stepper.specs.length} tensors of "${file}"${told("new", made)}${told("ignored", ignored)}`);
+  note(
+    `Began with ${used.size} of ${stepper.specs.length} tensors of "${file}"${told("new", made)}${told("ignored", ignored)}${statistics.size > 0 ? `; ${statistics.size} running statistics` : ""}`,
+  );
+}
+
+/** Copies running statistics of batch norm into every network that keeps them; gives the names that have a place. */
+function copyStatistics({ state }: Stepper, given: NamedTensors): ReadonlySet<string> {
+  const used = new Set<string>();
+  for (const [name, { data }] of given)
+    for (const who of ["student", "teacher"]) {
+      const view = state.get(`${who}.${name}`);
+      if (view === undefined || !(data instanceof Float32Array) || data.length !== view.length) continue;
+      view.set(data);
+      used.add(name);
+    }
+  return used;
 }
 
 /** "backbone", "dino_head", "ibot_head". */
