@@ -47,7 +47,7 @@ export function distill({ teacher, students }: DistillConfig): Method {
       ...pupils.flatMap(({ name, config, objectives }) => prefixed(networkState(config, objectives), `${name}.`)),
     ],
     parts: [
-      { name: "teacher", per: "micro", trace: () => traceTeacher(teacher, ofTeacher, fixed) },
+      { name: "teacher", per: "micro", trace: () => traceTeacher(teacher, ofTeacher, { ...fixed, isFrozen: true }) },
       { name: "targets", per: "batch", trace: () => traceTargets(ofTeacher) },
       ...pupils.map(({ name, config, objectives, learner }) => ({
         name,

@@ -77,11 +77,14 @@ export function networkState({ backbone }: Pick<StepConfig, "backbone">, objecti
   return [...prefixed(backboneState(backbone), BACKBONE), ...objectives.flatMap((o) => o.headState)];
 }
 
-/** The teacher on one micro-batch of global crops; its class tokens are given out for monitors. */
+/**
+ * The teacher on one micro-batch of global crops; its class tokens are given out for monitors. A moving teacher's batch norm takes the
+ * statistics of the batch (DINO spec §1.1), a frozen one's those that it was trained to (spec §3.9).
+ */
 export function traceTeacher(
   config: StepConfig,
   objectives: readonly Objective[],
-  { name, specs }: { readonly name: string; readonly specs: readonly ParamSpec[] },
+  { name, specs, isFrozen = false }: { readonly name: string; readonly specs: readonly ParamSpec[]; readonly isFrozen?: boolean },
 ): Graph {
   const { microBatchSize: b } = config;
   const builder = new Builder();
@@ -89,7 +92,7 @@ export function traceTeacher(
     builder,
     b,
     params: traceParams(builder, specs, { prefix: `${name}.` }),
-    state: new StateThread(builder, networkState(config, objectives), { prefix: `${name}.` }),
+    state: new StateThread(builder, networkState(config, objectives), { prefix: `${name}.`, readOnly: isFrozen }),
   };
   const globals = forward(config, globalsOf(config), { network, region: "teacher", wantsPatches: wantsPatches(objectives), view: {} });
   builder.output("features", globals.cls);

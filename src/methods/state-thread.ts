@@ -8,8 +8,14 @@ export class StateThread {
   readonly #prefix: string;
   readonly #now: Map<string, Tensor>;
   readonly #written = new Set<string>();
+  readonly #readOnly: boolean;
 
-  constructor(builder: Builder, specs: readonly ParamSpec[], { prefix }: { readonly prefix: string }) {
+  constructor(
+    builder: Builder,
+    specs: readonly ParamSpec[],
+    { prefix, readOnly = false }: { readonly prefix: string; readonly readOnly?: boolean },
+  ) {
+    this.#readOnly = readOnly;
     this.#builder = builder;
     this.#prefix = prefix;
     this.#now = new Map(specs.map((s) => [s.name, builder.input(prefix + s.name, s.shape, { kind: "state" })]));
@@ -19,11 +25,13 @@ export class StateThread {
     return this.#now.size === 0;
   }
 
-  /** Reader and writer for a layer; nothing where there is no state. */
+  /** Reader and, where the network learns, writer for a layer; nothing where there is no state. */
   options(scope = ""): { readonly state?: Params; readonly onState?: (name: string, next: Tensor) => void } {
     if (this.isEmpty) return {};
+    const state: Params = (name) => this.#read(scope + name);
+    if (this.#readOnly) return { state };
     return {
-      state: (name) => this.#read(scope + name),
+      state,
       onState: (name, next) => {
         this.#read(scope + name);
         this.#now.set(scope + name, next);

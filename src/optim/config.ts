@@ -16,6 +16,8 @@ export interface StepOptions {
   readonly emaMomentum?: number;
   /** Parameters whose gradients are dropped in this step: no update, no decay, no moments, no part in the norms. */
   readonly frozenNow?: ReadonlySet<string>;
+  /** Parameters whose rate is 0 in this step: neither moved nor decayed, but their moments go on and they count in the norms (DINOv2). */
+  readonly restingNow?: ReadonlySet<string>;
 }
 
 /** The values of one step that concern one parameter. */

@@ -49,7 +49,7 @@ export function referenceStep(config: OptimizerConfig, params: readonly Referenc
       x.t++;
       updateParam(config, x, {
         clip: clips[i] ?? 1,
-        lr: options.lr * x.group.lrScale,
+        lr: options.restingNow?.has(x.name) === true ? 0 : options.lr * x.group.lrScale,
         weightDecay: x.group.weightDecay ? options.weightDecay : 0,
         t: x.t,
         oneDim: x.shape.length === 1,

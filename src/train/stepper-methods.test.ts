@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, distill, type Method, simclr } from "../methods/index.ts";
-import { initParam } from "../nn/index.ts";
+import { initParam, resnetPreset } from "../nn/index.ts";
 import { type StepInputs, Stepper, type StepResult } from "./stepper.ts";
 
 const BATCH = 4;
@@ -151,6 +151,57 @@ describe("every method's step", () => {
     const named = (name: string) => ({ ...v2, name });
     const { parts } = distill({ teacher: v2, students: [named("a"), named("b"), named("c")] });
     expect(parts.map(({ name }) => name)).toEqual(["teacher", "targets", "a", "b", "c"]);
+  });
+
+  test("a second student's gradient that is not finite moves no student", async () => {
+    using device = openCpu({ threads: 2 });
+    const method = distill({
+      teacher: v2,
+      students: [
+        { ...v2, name: "first" },
+        { ...v2, name: "second" },
+      ],
+    });
+    await using stepper = new Stepper({ method, device, optimizer: { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 }, threads: 1 });
+    stepper.init(new Rng(3));
+    for (const s of method.fixed[0]?.specs ?? [])
+      initParam(s, stepper.fixed.get("teacher")?.view(s.name) ?? new Float32Array(), new Rng(5));
+    stepper.learners[1]?.flats.params.view("backbone.norm.bias").fill(NaN);
+    const before = stepper.learners.map(({ flats }) => [flats.params.data.slice(), flats.teacher.data.slice(), flats.mean.data.slice()]);
+    const result = await stepper.step(inputsOf(0));
+    expect(result.optimizer.applied).toBe(false);
+    expect(result.nonFinite.length).toBeGreaterThan(0);
+    expect(result.nonFinite.every(([name, data]) => name.startsWith("second.") && data.some((x) => !Number.isFinite(x)))).toBe(true);
+    expect(stepper.learners.map(({ flats }) => [flats.params.data, flats.teacher.data, flats.mean.data])).toEqual(before);
+    expect(stepper.learners[0].optimizer.stepCounts()["backbone.norm.bias"]).toBe(0);
+  });
+
+  test.each(["gradient", "rate"] as const)(
+    "a last layer frozen by its %s stays; only by its rate do moments and norms go on",
+    async (freezeBy) => {
+      using device = openCpu({ threads: 2 });
+      const optimizer = { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
+      await using stepper = new Stepper({ method: dinov2(v2), device, optimizer, freezeBy, threads: 1 });
+      stepper.init(new Rng(3));
+      const name = "dino_head.last_layer.weight_v";
+      const before = stepper.flats.params.view(name).slice();
+      const inputs = inputsOf(0);
+      const result = await stepper.step({ ...inputs, scalars: { ...inputs.scalars, freezeLastLayer: true } });
+      expect(stepper.flats.params.view(name)).toEqual(before);
+      expect(stepper.flats.mean.view(name).some((x) => x !== 0)).toBe(freezeBy === "rate");
+      expect(result.optimizer.gradNorms.get(name) !== 0).toBe(freezeBy === "rate");
+      expect(stepper.optimizer.stepCounts()[name]).toBe(freezeBy === "rate" ? 1 : 0);
+    },
+  );
+
+  test("a frozen teacher's batch norm keeps the statistics that it was trained to", () => {
+    const resnet = { ...v2, backbone: { ...resnetPreset("resnet18"), channels: 3 }, objective: { ...v2.objective, ibotWeight: 0 } };
+    const wide = { ...resnet, head: { ...head, width: 512 }, dropPath: 0, crops: { globalSizePx: 32, localSizePx: 32, localCount: 1 } };
+    const outputs = (method: Method): string[] =>
+      (method.parts.find(({ name }) => name === "teacher")?.trace({ running: false }).outputs ?? []).map(({ name }) => name);
+    expect(outputs(dinov2(wide)).some((name) => name.startsWith("teacher.backbone.") && name.endsWith("running_mean"))).toBe(true);
+    const frozen = outputs(distill({ teacher: wide, students: [{ ...v2, name: "small" }] }));
+    expect(frozen.filter((name) => name.startsWith("teacher."))).toEqual([]);
   });
 
   test("SimCLR learns without a teacher part and moves every parameter", async () => {

@@ -29,6 +29,8 @@ export interface StepperOptions {
   readonly patchEmbedLrScale?: number;
   readonly decayRule?: DecayRule;
   readonly checkpointing?: boolean;
+  /** How the last layer is frozen: its gradient is dropped (DINO), or its rate is 0 while moments and norms go on (DINOv2, DINOv3). */
+  readonly freezeBy?: "gradient" | "rate";
   readonly threads: number;
   /** Updates so far of every parameter, by learner. */
   readonly stepCounts?: Readonly<Record<string, Readonly<Record<string, number>>>>;
@@ -73,7 +75,10 @@ export interface StepResult {
   readonly prototypes: Int32Array;
   /** The teacher's class tokens `[2·b, d]` of the last micro-batch. */
   readonly features: Float32Array;
+  /** Of the first learner; where a later one's gradients are not finite, of that one. */
   readonly optimizer: FusedStepResult;
+  /** Gradients with a value that is not finite, of all learners, by `NAME` of the parameter or `LEARNER.NAME` of a later learner's. */
+  readonly nonFinite: readonly (readonly [name: string, data: Float32Array])[];
 }
 
 /** A learner with its numbers and its optimizer. */
@@ -134,13 +139,15 @@ export class Stepper implements AsyncDisposable {
   readonly state: ReadonlyMap<string, Float32Array>;
   /** The state as the parts see it: it becomes `state` when the step is applied. */
   readonly #pending: ReadonlyMap<string, Float32Array>;
+  readonly #freezeBy: "gradient" | "rate";
   /** The method, then its variants, each compiled when a step first takes it. */
   readonly #runs: readonly (() => MethodRun)[];
   readonly #opened = new Map<Method, MethodRun>();
 
   constructor(options: StepperOptions) {
-    const { method, variants = [], device, checkpointing = false } = options;
+    const { method, variants = [], device, checkpointing = false, freezeBy = "gradient" } = options;
     this.method = method;
+    this.#freezeBy = freezeBy;
     this.learners = method.learners.map((l) => openLearner(l, options)) as [TrainedLearner, ...TrainedLearner[]]; // as many as there are
     this.fixed = new Map(method.fixed.map(({ name, specs }) => [name, new FlatParams(makeLayout(specs))]));
     this.state = allocState(method.state);
@@ -187,13 +194,14 @@ export class Stepper implements AsyncDisposable {
   }
 
   /**
-   * One step in place. Nothing that lasts is changed before the optimizers run, so an abort or a non-finite gradient leaves
-   * the state of the step before.
+   * One step in place. Nothing that lasts is changed before the optimizers run, so an abort, a loss or a gradient that is not finite
+   * leaves the state of the step before, in every learner.
    */
   async step(inputs: StepInputs): Promise<StepResult> {
     const { run, tally } = await this.#forwardBackward(inputs);
     inputs.signal?.throwIfAborted();
-    const result = await this.#optimize(inputs.scalars, tally.gradsIndex);
+    const results = await this.#optimize(inputs.scalars, tally);
+    const result = results.find(({ nonFinite }) => nonFinite.length > 0) ?? results[0];
     if (result.applied) for (const [name, view] of this.state) view.set(this.#pending.get(name) ?? view);
     const { teacherEntropy = NaN, targetEntropy = NaN, ...watched } = run.watched();
     const [prototypes, features] = [run.output("prototype"), run.output("features")];
@@ -206,6 +214,7 @@ export class Stepper implements AsyncDisposable {
       prototypes: prototypes instanceof Int32Array ? prototypes : new Int32Array(),
       features: features instanceof Float32Array ? features : new Float32Array(),
       optimizer: result,
+      nonFinite: this.#nonFinite(results, tally.gradsIndex),
     };
   }
 
@@ -225,19 +234,31 @@ export class Stepper implements AsyncDisposable {
   }
 
   /** Moves every learner, or none. */
-  async #optimize(scalars: StepScalars, gradsIndex: number): Promise<FusedStepResult> {
+  async #optimize(scalars: StepScalars, { loss, gradsIndex }: Tally): Promise<[FusedStepResult, ...FusedStepResult[]]> {
     const { lr, weightDecay, clip, emaMomentum, freezeLastLayer, freezeBackbone = false } = scalars;
-    const results: FusedStepResult[] = [];
-    for (const { learner, optimizer } of this.learners) {
-      const frozenNow = new Set([
-        ...(freezeLastLayer ? namesContaining(learner.specs, "last_layer") : []),
-        ...(freezeBackbone ? learner.specs.map((s) => s.name).filter((name) => name.startsWith("backbone.")) : []),
-      ]);
-      results.push(await optimizer.step({ lr, weightDecay, clip, emaMomentum, frozenNow, gradsIndex }));
-    }
-    const [first] = results;
-    if (first === undefined) throw new InternalError("Cannot step: the method has no learner");
-    return results.find((r) => !r.applied) ?? first;
+    const run = async (apply: boolean): Promise<[FusedStepResult, ...FusedStepResult[]]> => {
+      const results: FusedStepResult[] = [];
+      for (const { learner, optimizer } of this.learners) {
+        const lastLayer = freezeLastLayer ? namesContaining(learner.specs, "last_layer") : [];
+        const backbone = freezeBackbone ? learner.specs.map((s) => s.name).filter((name) => name.startsWith("backbone.")) : [];
+        const frozenNow = new Set([...backbone, ...(this.#freezeBy === "gradient" ? lastLayer : [])]);
+        const restingNow = new Set(this.#freezeBy === "rate" ? lastLayer : []);
+        results.push(await optimizer.step({ lr, weightDecay, clip, emaMomentum, frozenNow, restingNow, gradsIndex, apply }));
+      }
+      return results as [FusedStepResult, ...FusedStepResult[]]; // as many as there are learners
+    };
+    if (!Number.isFinite(loss)) return await run(false);
+    if (this.learners.length === 1) return await run(true); // one learner looks at its gradients before it moves
+    const looked = await run(false);
+    return looked.some(({ nonFinite }) => nonFinite.length > 0) ? looked : await run(true);
+  }
+
+  #nonFinite(results: readonly FusedStepResult[], gradsIndex: number): [string, Float32Array][] {
+    return this.learners.flatMap(({ learner, flats: { grads, grads2 } }, i) => {
+      const flat = gradsIndex === 1 && grads2 !== undefined ? grads2 : grads;
+      const label = i === 0 ? "" : `${learner.name}.`;
+      return (results[i]?.nonFinite ?? []).map((name): [string, Float32Array] => [label + name, flat.view(name)]);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -35,6 +35,8 @@ export interface FusedOptions {
 export interface FusedStepOptions extends StepOptions {
   /** Which of `grads` holds the gradients; 0 by default. */
   readonly gradsIndex?: number;
+  /** With false norms alone are taken and nothing is changed; true by default. */
+  readonly apply?: boolean;
 }
 
 export interface FusedStepResult {
@@ -43,6 +45,7 @@ export interface FusedStepResult {
   readonly globalNorm: number;
   /** Parameters with a NaN or infinite gradient. When there are any, nothing has been changed. */
   readonly nonFinite: readonly string[];
+  /** Whether anything was changed. */
   readonly applied: boolean;
 }
 
@@ -174,7 +177,7 @@ class ThreadedOptimizer implements FusedOptimizer {
   }
 
   async #step(options: FusedStepOptions): Promise<FusedStepResult> {
-    const { gradsIndex = 0, emaMomentum } = options;
+    const { gradsIndex = 0, emaMomentum, apply = true } = options;
     const { entries } = this.#options.layout;
     this.#setModes(options.frozenNow ?? new Set());
     await this.#run({ phase: "sums", gradsIndex });
@@ -182,7 +185,7 @@ class ThreadedOptimizer implements FusedOptimizer {
     const nonFinite = entries.filter(({ index }) => !Number.isFinite(squares[index])).map(({ name }) => name);
     const gradNorms = new Map(entries.map(({ name, index }) => [name, Math.sqrt(squares[index] ?? 0)]));
     const globalNorm = Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
-    if (nonFinite.length > 0) return { gradNorms, globalNorm, nonFinite, applied: false };
+    if (nonFinite.length > 0 || !apply) return { gradNorms, globalNorm, nonFinite, applied: false };
     this.#setScalars(options, squares);
     await this.#run({ phase: "apply", gradsIndex, emaRest: this.#options.teacher === undefined ? undefined : 1 - (emaMomentum ?? 1) });
     return { gradNorms, globalNorm, nonFinite, applied: true };
@@ -213,12 +216,12 @@ class ThreadedOptimizer implements FusedOptimizer {
       groups.map(({ module }) => module),
     );
     const lars = config.kind === "lars" ? { paramParam: this.#sums(1), gradParam: this.#sums(2) } : undefined;
-    for (const { index, shape } of layout.entries) {
+    for (const { index, name, shape } of layout.entries) {
       if (modes[index] !== MODE.update) continue;
       const { lrScale, weightDecay } = groups[index]!; // one group a parameter
       const step = {
         clip: clips[index] ?? 1,
-        lr: options.lr * lrScale,
+        lr: options.restingNow?.has(name) === true ? 0 : options.lr * lrScale,
         weightDecay: weightDecay ? options.weightDecay : 0,
         t: ++this.#t[index]!, // one count a parameter
         oneDim: shape.length === 1,
@@ -238,6 +241,6 @@ class ThreadedOptimizer implements FusedOptimizer {
       throw new InternalError("Cannot step: there is a teacher and no emaMomentum; pass it");
     if (gradsIndex >= this.#setup.grads.length)
       throw new InternalError(`Cannot step: there is no gradient buffer ${gradsIndex}; there are ${this.#setup.grads.length}`);
-    for (const name of options.frozenNow ?? []) entryOf(this.#options.layout, name);
+    for (const name of [...(options.frozenNow ?? []), ...(options.restingNow ?? [])]) entryOf(this.#options.layout, name);
   }
 }

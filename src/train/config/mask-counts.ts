@@ -1,4 +1,5 @@
 /** @file How many patches masks take. DINOv2 spec §2.4. */
+import { maskUpperBound } from "../../images/index.ts";
 import type { MaskSectionConfig } from "./types.ts";
 
 type Ratios = Pick<MaskSectionConfig, "probability" | "ratioMin" | "ratioMax">;
@@ -11,12 +12,14 @@ export function expectedMasked(
   return 2 * images * probability * ((ratioMin + ratioMax) / 2) * patches;
 }
 
-/** The most masked patches that `images` images can have: every masked crop at the end of its part of the range (spec §2.4). */
+/**
+ * The most masked patches that a micro-batch of `images` images can have, `accumulate` of which make a step: the rows of its padded lists.
+ * 0 where the masks of a step are none, which `checkMask` refuses.
+ */
 export function mostMasked(
-  { probability, ratioMin, ratioMax }: Ratios,
-  { images, patches }: { readonly images: number; readonly patches: number },
+  ratios: Ratios,
+  { images, accumulate, patches }: { readonly images: number; readonly accumulate: number; readonly patches: number },
 ): number {
-  const n = Math.floor(2 * images * probability);
-  const top = (i: number): number => ratioMin + ((ratioMax - ratioMin) * (i + 1)) / Math.max(1, n);
-  return Array.from({ length: n }, (_, i) => Math.floor(patches * top(i))).reduce((a, b) => a + b, 0);
+  const slots = 2 * images * accumulate;
+  return Math.floor(slots * ratios.probability) < 1 ? 0 : maskUpperBound({ slots, patches, taken: 2 * images, ...ratios });
 }

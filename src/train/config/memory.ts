@@ -78,7 +78,7 @@ function headBytes(config: Sized, globalSizePx: number): number {
   const dino = (2 + crops.localCount) * train.batchSize * rowBytes(head);
   if (objective.ibotWeight === 0) return dino;
   const patches = Math.floor(globalSizePx / model.patchSizePx) ** 2;
-  const masked = mostMasked(mask, { images: train.batchSize, patches });
+  const masked = mostMasked(mask, { images: train.batchSize, accumulate: train.accumulate, patches });
   const own = ibotHead(head);
   return dino + masked * rowBytes(own) + 8 * masked * train.accumulate * own.prototypes;
 }

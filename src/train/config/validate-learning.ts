@@ -43,6 +43,11 @@ function checkMethod({ method, objective, model, head }: TrainConfig): void {
       `Cannot use objective.ibotWeight ${objective.ibotWeight}: a ${model.family} takes no masked patches; set objective.ibotWeight=0, or use a ViT`,
       { keyPath: "objective.ibotWeight" },
     );
+  if (objective.ibotWeight > 0 && head.batchNorm)
+    throw new ConfigError(
+      "Cannot use head.batchNorm with iBOT: lists of masked patches are padded, and padding would count in the statistics; set head.batchNorm=false or objective.ibotWeight=0",
+      { keyPath: "head.batchNorm" },
+    );
   if (objective.ibotWeight > 0 && !head.ibotSeparate)
     for (const [key, own] of [
       ["ibotPrototypes", "prototypes"],

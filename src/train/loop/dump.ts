@@ -4,7 +4,7 @@ import { imageRef, type Loader } from "../../data/index.ts";
 import type { CropBatch } from "../../images/node/index.ts";
 import { findNotFinite, writeDump } from "../run/index.ts";
 import type { StepResult, StepScalars } from "../stepper.ts";
-import { writeState } from "./run-state.ts";
+import { writeFrozen, writeState } from "./run-state.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";
 
@@ -25,7 +25,7 @@ export function isNotFinite({ optimizer, loss }: StepResult): boolean {
 export async function dumpStep(run: Run, { stepper }: Session, failed: FailedStep & { readonly loader: Loader }): Promise<ConfigError> {
   const { step, batch, scalars, result, loader } = failed;
   const { config } = run.resolved;
-  const { nonFinite } = result.optimizer;
+  const names = result.nonFinite.map(([name]) => name);
   const at = await writeDump(
     run.dir,
     {
@@ -33,17 +33,20 @@ export async function dumpStep(run: Run, { stepper }: Session, failed: FailedSte
       epoch: loader.epochOf(step),
       seed: config.seed,
       reason: `the loss is ${result.loss}`,
-      offending: findNotFinite(nonFinite.map((name) => [name, stepper.flats.grads.view(name)] as const)),
+      offending: findNotFinite(result.nonFinite),
       images: Array.from(batch.sampleIds, (id) => imageRef(run.list, id)),
       loss: Number.isFinite(result.loss) ? result.loss : null,
       scalars,
       config,
     },
-    (into) => writeState(into, stepper),
+    async (into) => {
+      await writeState(into, stepper);
+      await writeFrozen(into, stepper);
+    },
   );
-  const what = nonFinite.length > 0 ? `gradients of ${nonFinite.slice(0, 3).join(", ")}` : "the loss";
+  const what = names.length > 0 ? `gradients of ${names.slice(0, 3).join(", ")} are not finite` : "nothing may be built on it";
   return new ConfigError(
-    `Cannot go on training: step ${step + 1} has a loss of ${result.loss}, and ${what} are not finite; look at the step with --replay "${at}", or start again with a lower optim.lr`,
+    `Cannot go on training: step ${step + 1} has a loss of ${result.loss}, and ${what}; look at the step with --replay "${at}", or start again with a lower optim.lr`,
     { keyPath: "optim.lr" },
   );
 }

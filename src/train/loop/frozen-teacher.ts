@@ -2,8 +2,10 @@
 import { join } from "node:path";
 import { ConfigError } from "../../core/index.ts";
 import { readSafetensors } from "../../weights/index.ts";
-import type { UserConfig } from "../config/index.ts";
+import { gridSideOf } from "../../nn/index.ts";
+import type { ModelConfig, TrainConfig, UserConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
+import { backboneOf, watchedConfig } from "./method-config.ts";
 import { findParent, type Parent } from "./parent.ts";
 import { listMismatches } from "./run-state.ts";
 
@@ -21,7 +23,8 @@ export async function needTeacher(from: string): Promise<Parent> {
 }
 
 /** What a distillation takes over of its teacher's run. */
-export function inheritedOf({ config }: Parent): UserConfig {
+export function inheritedOf(parent: Parent): UserConfig {
+  const config = watchedConfig(parent.config); // a distilled run teaches by its student
   const { method, model, crops, augment, mask, head, objective } = config;
   const { centering, ibotWeight, koleoWeight, studentTemp, teacherTemp } = objective;
   return {
@@ -61,4 +64,19 @@ export async function loadFrozenTeacher(stepper: Stepper, from: string | null): 
     const data = method.get(name)?.data;
     if (data instanceof Float32Array && data.length === view.length) view.set(data);
   }
+}
+
+/** How each student meets its teacher, in words: heads of their own make widths free, and maps of another grid are interpolated. */
+export function describeStudents({
+  model,
+  crops,
+  distill: { students },
+}: Pick<TrainConfig, "model" | "crops" | "distill">): readonly string[] {
+  const grid = (of: ModelConfig): number => gridSideOf(backboneOf(of), crops.globalSizePx);
+  return students.map((student) => {
+    const [own, to] = [grid(student.model), grid(model)];
+    const wider = student.model.width > model.width ? `, wider than its teacher's ${model.width}` : `, its teacher's are ${model.width}`;
+    const maps = own === to ? "" : `; its patches are brought from a grid of ${own} to the teacher's ${to} by bicubic interpolation`;
+    return `Student ${student.name}: features of ${student.model.width}${wider}; heads of its own project them to the teacher's prototypes${maps}`;
+  });
 }

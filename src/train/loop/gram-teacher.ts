@@ -45,11 +45,23 @@ function describe({ step }: KeptTeacher, { total, best }: { readonly total: numb
   return `${which}, the nearest that was kept to the best patch k-NN (${(100 * best.top1).toFixed(1)} % after step ${best.step})`;
 }
 
-/** Puts the Gram teacher's weights in place. Throws ConfigError for a teacher of another network. */
-export async function loadGramTeacher(stepper: Stepper, from: string | null): Promise<void> {
+/**
+ * Step from which the Gram loss counts: 0 where a teacher is given, else the first time that the moving teacher is copied
+ * (DINOv3's `it_load_ema_teacher`); nothing is anchored to weights that have learned nothing.
+ */
+export function gramStartStep({ gram, stage }: Pick<TrainConfig, "gram" | "stage">): number {
+  if (gram.teacher !== null || gram.useEma || stage !== "pretrain") return 0;
+  if (gram.updateEverySteps === 0 || gram.maxUpdates === 0) return 0;
+  return Math.ceil(Math.max(1, gram.firstUpdateStep) / gram.updateEverySteps) * gram.updateEverySteps;
+}
+
+/** Puts the Gram teacher's weights in place. Throws ConfigError where there is none, or one of another network. */
+export async function loadGramTeacher(stepper: Stepper, config: Pick<TrainConfig, "gram" | "stage">): Promise<void> {
+  const from = config.gram.teacher;
   const flat = stepper.fixed.get("gram");
   const network = stepper.method.fixed.find(({ name }) => name === "gram");
   if (flat === undefined || network === undefined) return;
+  if (from === null && gramStartStep(config) > 0) return renewGramTeacher(stepper);
   if (from === null)
     throw new ConfigError(
       "Cannot anchor Gram matrices: there is no Gram teacher; set gram.teacher, begin with a run by --init, or set gram.useEma=true",

@@ -33,6 +33,8 @@ export async function needParent(from: string | null | undefined, stage: string)
   if (parent === undefined) throw fail(`"${from}" is no run folder`, "give the --out of the stage before");
   if (parent.config.method !== "dinov3")
     throw fail(`"${from}" is a run of ${parent.config.method}`, "train with --method dinov3 first, or give such a run");
+  if (parent.config.distill.students.length > 0)
+    throw fail(`"${from}" is a distillation`, "give the run of its teacher; students have no Gram teacher of their own");
   return parent;
 }
 

@@ -4,7 +4,7 @@ import { openCpu } from "../../engine/runtime/index.ts";
 import { findNotFinite, readDump, type StepDump } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
 import { variantOfStep } from "./method-config.ts";
-import { readState } from "./run-state.ts";
+import { readFrozen, readState } from "./run-state.ts";
 import { openCrops, openStepper } from "./session.ts";
 
 type NotFinite = StepDump["offending"];
@@ -18,9 +18,13 @@ export interface ReplayResult {
   readonly offending: NotFinite;
 }
 
-/** What of the stepper's numbers is not finite. */
-function notFiniteOf(stepper: Stepper, names: "params" | "grads"): NotFinite {
-  return findNotFinite(stepper.specs.map((s) => [`${names}.${s.name}`, stepper.flats[names].view(s.name)] as const));
+/** What of the learners' parameters is not finite; those of later learners under their names. */
+function notFiniteParams({ learners }: Stepper): NotFinite {
+  return findNotFinite(
+    learners.flatMap(({ learner, flats }, i) =>
+      learner.specs.map((s) => [`${i === 0 ? "" : `${learner.name}.`}params.${s.name}`, flats.params.view(s.name)] as const),
+    ),
+  );
 }
 
 /** Runs a dumped step again without changing the run it came from. Throws FormatError for a dump that cannot be read. */
@@ -29,6 +33,7 @@ export async function replayDump(dir: string, { signal }: { readonly signal?: Ab
   const { config, images, epoch, step, scalars } = dump;
   using device = openCpu({ threads: config.train.threads });
   await using stepper = openStepper(config, device);
+  await readFrozen(dir, stepper);
   await readState(dir, stepper);
   await using pool = openCrops(config);
   const batch = await pool.crop(
@@ -40,7 +45,7 @@ export async function replayDump(dir: string, { signal }: { readonly signal?: Ab
     ["locals", batch.locals],
     ["Gram crops", batch.gramCrops ?? []],
   ] as const;
-  const before = [...notFiniteOf(stepper, "params"), ...findNotFinite(crops)];
+  const before = [...notFiniteParams(stepper), ...findNotFinite(crops)];
   const result = await stepper.step({ ...batch, step: step - 1, rng: new Rng(config.seed), scalars, signal });
   const along = findNotFinite([
     ["teacher features", result.features],
@@ -49,7 +54,7 @@ export async function replayDump(dir: string, { signal }: { readonly signal?: Ab
     ...Object.entries(result.parts).map(([name, value]) => [name, [value]] as const),
     ["loss", [result.loss]],
   ]);
-  const offending = [...before, ...along, ...notFiniteOf(stepper, "grads")];
+  const offending = [...before, ...along, ...findNotFinite(result.nonFinite.map(([name, data]) => [`grads.${name}`, data] as const))];
   const reproduced = dump.loss === null ? !Number.isFinite(result.loss) : result.loss === dump.loss;
   return { text: describe(dump, { result, offending, reproduced }), loss: result.loss, reproduced, offending };
 }

@@ -1,4 +1,5 @@
 /** @file What a checkpoint holds, and putting it back: student, teacher, optimizer, method state. */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, type HostTensor, nameHint, sameShape, type Shape } from "../../core/index.ts";
 import type { Learner, Method } from "../../methods/index.ts";
@@ -49,7 +50,43 @@ function host(views: Views): Map<string, HostTensor> {
   return new Map([...views].map(([name, { shape, data }]) => [name, { dtype: "f32", shape, data }]));
 }
 
-/** Writes the four files of a checkpoint (or the teacher's alone) into a folder. */
+/** The file of a network that never changes: a frozen teacher. */
+function frozenFile(name: string): string {
+  return `frozen-${name}`;
+}
+
+/** The networks that never change, in place. A run holds them once. */
+function frozenOf({ method, fixed }: Stepper): ReadonlyMap<string, Views> {
+  const frozen = method.fixed.filter(({ changes }) => !changes);
+  return new Map(frozen.map(({ name, specs }) => [frozenFile(name), new Map(viewsOf(specs, fixed.get(name)))]));
+}
+
+/** Writes the networks that never change into a folder, so that it does not depend on the run that they come from. */
+export async function writeFrozen(dir: string, stepper: Stepper): Promise<void> {
+  for (const [name, views] of frozenOf(stepper)) await writeSafetensors(join(dir, `${name}.safetensors`), host(views), { format: "pt" });
+}
+
+/** Whether a folder holds the networks that never change, as writeFrozen leaves them. */
+export async function hasFrozen(dir: string, stepper: Stepper): Promise<boolean> {
+  const there = await Promise.all(
+    [...frozenOf(stepper).keys()].map((name) => stat(join(dir, `${name}.safetensors`)).catch(() => undefined)),
+  );
+  return there.every((found) => found !== undefined);
+}
+
+/** The mirror of writeFrozen. Throws FormatError. */
+export async function readFrozen(dir: string, stepper: Stepper): Promise<void> {
+  for (const [name, views] of frozenOf(stepper)) {
+    const file = join(dir, `${name}.safetensors`);
+    const { tensors } = await readSafetensors(file);
+    const mismatches = listMismatches(tensors, new Map([...views].map(([key, { shape }]) => [key, shape] as const)));
+    if (mismatches.length > 0)
+      throw new FormatError(`Cannot read the frozen network "${file}": ${mismatches.join("; ")}; put the file back from a copy`, { file });
+    for (const [key, { data }] of views) copyFloats(tensors.get(key), data);
+  }
+}
+
+/** Writes the files of a checkpoint (or the teacher's alone) into a folder. */
 export async function writeState(dir: string, stepper: Stepper, only?: "teacher"): Promise<void> {
   for (const [name, views] of filesOf(stepper)) {
     if (only !== undefined && !name.startsWith(only)) continue;

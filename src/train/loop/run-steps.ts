@@ -4,7 +4,7 @@ import type { FailedImage } from "../../images/node/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { MetricsLog, type MetricsLine, readMetrics, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
-import { imagesOfStep, variantOfStep } from "./method-config.ts";
+import { imagesOfStep, trainedModels, variantOfStep } from "./method-config.ts";
 import { scheduleScalars } from "./scalars.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
 import { isGramUpdateDue, renewGramTeacher } from "./gram-teacher.ts";
@@ -76,12 +76,16 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
 }
 
 /** What accumulation cannot make the same as one large batch (contracts 8). */
-function accumulationNotes({ train, objective, head }: TrainConfig): readonly string[] {
+function accumulationNotes({ train, objective, head, gram, ...config }: TrainConfig): readonly string[] {
   if (train.accumulate === 1) return [];
   const where = `inside each micro-batch of ${train.batchSize} images, not over the ${train.batchSize * train.accumulate} of a step`;
+  const normed = trainedModels(config).some(({ model }) => model.family === "resnet");
   return [
+    ...(config.method === "simclr" ? [`SimCLR tells views apart ${where}`] : []),
     ...(objective.koleoWeight > 0 ? [`KoLeo looks for neighbours ${where}`] : []),
+    ...(objective.gramWeight > 0 && gram.level === "batch" ? [`Gram matrices are those of the patches ${where}`] : []),
     ...(head.batchNorm ? [`The head's batch norm takes its statistics ${where}`] : []),
+    ...(normed ? [`The backbone's batch norm takes its statistics ${where}`] : []),
   ];
 }
 

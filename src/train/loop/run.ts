@@ -1,6 +1,6 @@
 /** @file A run before its first step: a new folder, or one that goes on. */
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ConfigError, type JobOptions } from "../../core/index.ts";
 import { compareLists, type DataList, describeChanges, freezeList, listData, readFrozenList } from "../../data/index.ts";
 import { diffForResume, type ResolvedConfig, type UserConfig } from "../config/index.ts";
@@ -31,6 +31,18 @@ export interface Run {
 /** Names in a run folder that do not make it a run. */
 const NOT_A_RUN = new Set(["run.lock", "train.log", "dry-run.png"]);
 
+/** Throws ConfigError where the folder that is to be emptied holds what the new run begins with. */
+function assertKeepsSources(dir: string, { init, gram, distill, data }: UserConfig): void {
+  const sources = { "init.from": init?.from, "gram.teacher": gram?.teacher, "distill.teacher": distill?.teacher, "data.path": data?.path };
+  for (const [keyPath, path] of Object.entries(sources)) {
+    const between = path === undefined || path === null ? ".." : relative(resolve(dir), resolve(path));
+    if (between === ".." || between.startsWith(`..${sep}`) || isAbsolute(between)) continue;
+    throw new ConfigError(`Cannot overwrite "${dir}": the new run wants "${path}" of it (${keyPath}); choose another --out`, {
+      keyPath: "out",
+    });
+  }
+}
+
 /** Lists the images, settles every value and writes both down. Throws ConfigError where a run is already. */
 export async function prepareNew(dir: string, user: UserConfig, run: Pick<Run, "options" | "note">): Promise<Run> {
   const { options, note } = run;
@@ -39,6 +51,7 @@ export async function prepareNew(dir: string, user: UserConfig, run: Pick<Run, "
     throw new ConfigError(`Cannot start a run in "${dir}": there is one already; use --resume, --overwrite or another --out`, {
       keyPath: "out",
     });
+  if (there.length > 0) assertKeepsSources(dir, user);
   const beginning = await settleBeginning(user);
   const list = await listData(beginning.user.data?.path ?? "", { ...options, onNotice: note });
   const resolved = resolveBeginning(beginning, await gatherFacts(list));

@@ -2,6 +2,7 @@
 import { constant, cosine, linear, type OptimizerConfig, type Schedule, teacherTemp, warmupThenConstant } from "../../optim/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { StepScalars } from "../stepper.ts";
+import { gramStartStep } from "./gram-teacher.ts";
 
 export function optimizerOf({ optim }: Pick<TrainConfig, "optim">): OptimizerConfig {
   const { name, betas, eps, momentum } = optim;
@@ -20,7 +21,7 @@ export function scheduleScalars(config: TrainConfig, length: Length): (step: num
   const stepsOf = (epochs: number): number => Math.min(length.totalSteps, Math.round(epochs * length.stepsPerEpoch));
   const { lr, weightDecay, emaMomentum } = slowScalars(config, { ...length, warmupSteps: stepsOf(config.schedule.lrWarmupEpochs) });
   const warmEpochs = objective.warmupTeacherTempEpochs;
-  const temp = temperature(objective, { warmEpochs, stepsPerEpoch: length.stepsPerEpoch, warmSteps: stepsOf(warmEpochs) });
+  const temp = temperature(config, { warmEpochs, stepsPerEpoch: length.stepsPerEpoch, warmSteps: stepsOf(warmEpochs) });
   const frozenSteps = stepsOf(optim.freezeLastLayerEpochs);
   const clip = optim.clipKind === "none" ? ({ kind: "none" } as const) : ({ kind: optim.clipKind, norm: optim.clipNorm } as const);
   const inputs = objectiveWeights(config, length);
@@ -54,20 +55,24 @@ function slowScalars(
   };
 }
 
-/** Scalar inputs of the objectives: weights of the local crops and of Gram anchoring. */
-function objectiveWeights({ objective }: Pick<TrainConfig, "objective">, { totalSteps }: Length): (step: number) => Record<string, number> {
-  const { localWeight: from, localWeightEnd: to, gramWeight, gramWeightWarmupSteps: steps } = objective;
+/** Scalar inputs of the objectives: weights of the local crops and of Gram anchoring, which starts with its teacher. */
+function objectiveWeights(
+  config: Pick<TrainConfig, "objective" | "gram" | "stage">,
+  { totalSteps }: Length,
+): (step: number) => Record<string, number> {
+  const { localWeight: from, localWeightEnd: to, gramWeight, gramWeightWarmupSteps: steps } = config.objective;
+  const start = gramStartStep(config);
   const local = cosine({ base: from, final: to, totalSteps });
   const gram = linear({ from: 0, to: gramWeight, steps });
-  return (step) => ({ localWeight: local(step), gramWeight: gram(step) });
+  return (step) => ({ localWeight: local(step), gramWeight: step < start ? 0 : gram(step - start) });
 }
 
-/** Per epoch as DINO does, where the warm-up is whole epochs; step by step where it is a fraction (short runs). */
+/** Per epoch in DINO, where the warm-up is whole epochs; step by step in DINOv2 and DINOv3 (spec §2.6), and where it is a fraction (short runs). */
 function temperature(
-  { warmupTeacherTemp: warm, teacherTemp: final }: TrainConfig["objective"],
+  { method, objective: { warmupTeacherTemp: warm, teacherTemp: final } }: Pick<TrainConfig, "method" | "objective">,
   { warmEpochs, stepsPerEpoch, warmSteps }: { readonly warmEpochs: number; readonly stepsPerEpoch: number; readonly warmSteps: number },
 ): Schedule {
-  if (!Number.isInteger(warmEpochs)) return teacherTemp({ warm, final, warmupEpochs: warmSteps });
+  if (method !== "dino" || !Number.isInteger(warmEpochs)) return teacherTemp({ warm, final, warmupEpochs: warmSteps });
   const ofEpoch = teacherTemp({ warm, final, warmupEpochs: warmEpochs });
   return (step) => ofEpoch(Math.floor(step / stepsPerEpoch));
 }

@@ -9,11 +9,11 @@ import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from ".
 import { Stepper, type StepperOptions } from "../stepper.ts";
 import { cropsOf, methodOf, variantsOf } from "./method-config.ts";
 import { optimizerOf } from "./scalars.ts";
-import { loadFrozenTeacher } from "./frozen-teacher.ts";
+import { describeStudents, loadFrozenTeacher } from "./frozen-teacher.ts";
 import { loadGramTeacher } from "./gram-teacher.ts";
 import { continueRun, loadInit } from "./init-weights.ts";
 import { runtimeName } from "./prepare.ts";
-import { readState, readStepCounts } from "./run-state.ts";
+import { hasFrozen, readFrozen, readState, readStepCounts, writeFrozen } from "./run-state.ts";
 import type { Run } from "./run.ts";
 
 export interface Session {
@@ -39,6 +39,7 @@ export function openStepper(config: TrainConfig, device: Device, stepCounts?: St
     patchEmbedLrScale: optim.patchEmbedLrScale,
     decayRule: optim.decayRule,
     checkpointing: train.checkpointing,
+    freezeBy: config.method === "dinov2" || config.method === "dinov3" ? "rate" : "gradient",
     threads: train.threads,
     ...(stepCounts === undefined ? {} : { stepCounts }),
   });
@@ -62,13 +63,22 @@ function checkSameList({ dir, list }: Run, { state }: FoundCheckpoint): void {
   );
 }
 
+/** Whether a new run goes on with the optimizer of the run before. */
+function isLaterStage({ resolved, parent }: Run): boolean {
+  return resolved.config.stage !== "pretrain" && parent !== undefined;
+}
+
 /** Puts the weights that a new run begins with in place. */
-async function begin({ resolved, parent, note }: Run, stepper: Stepper): Promise<void> {
-  const { stage, init, gram } = resolved.config;
-  if (stage !== "pretrain" && parent !== undefined) await continueRun(stepper, parent, note);
+async function begin(run: Run, stepper: Stepper): Promise<void> {
+  const { resolved, parent, note } = run;
+  const { init, gram } = resolved.config;
+  for (const line of describeStudents(resolved.config)) note(line);
+  if (parent !== undefined && isLaterStage(run)) await continueRun(stepper, parent, note);
   else if (init.from !== null) await loadInit(stepper, init.from, { allowPartial: init.allowPartial, note });
-  await loadGramTeacher(stepper, gram.teacher);
-  if (stepper.fixed.has("gram")) note(`Gram teacher: "${gram.teacher}" (${resolved.reasons["gram.teacher"] ?? ""})`);
+  await loadGramTeacher(stepper, resolved.config);
+  if (!stepper.fixed.has("gram")) return;
+  const reason = resolved.reasons["gram.teacher"] ?? "";
+  note(gram.teacher === null ? `Gram teacher: ${reason}` : `Gram teacher: "${gram.teacher}" (${reason})`);
 }
 
 /** Opens everything, at the last whole checkpoint where the run goes on, and closes it after `use`. */
@@ -83,10 +93,16 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   const runtime = runtimeName(device.name);
   if (found !== undefined && (found.state.runtime !== runtime || found.state.threads !== config.train.threads))
     note(`Results may differ in their last bits: the run was made with ${found.state.runtime}, ${found.state.threads} threads`);
-  const counts = found === undefined ? undefined : await readStepCounts(found.dir, methodOf(config));
+  const before = found ?? (isLaterStage(run) ? run.parent?.last : undefined);
+  const counts = before === undefined ? undefined : await readStepCounts(before.dir, methodOf(config));
   await using stepper = openStepper(config, device, counts);
   const rng = new Rng(config.seed);
-  await loadFrozenTeacher(stepper, config.distill.teacher);
+  // the run keeps the frozen teacher that it began with: the run that it comes from may go on
+  if (found !== undefined && (await hasFrozen(dir, stepper))) await readFrozen(dir, stepper);
+  else {
+    await loadFrozenTeacher(stepper, config.distill.teacher);
+    await writeFrozen(dir, stepper);
+  }
   if (found !== undefined) await readState(found.dir, stepper);
   else {
     stepper.init(rng.split("init"));
