@@ -176,6 +176,25 @@ test("an architecture may be left out where shapes tell it, and is checked where
   await expect(readBackbone(at("rope.safetensors"))).rejects.toThrow(ConfigError);
 });
 
+test("a folder of timm's is described by its name, its shapes and its pretrained_cfg", async () => {
+  const dir = at("timm vit");
+  const config: ViTConfig = { ...vitPreset("dino_vitt16"), imageSizePx: 32 };
+  await mkdir(dir);
+  await writeSafetensors(join(dir, "model.safetensors"), toTimm(weightsOf(config), config));
+  const pretrained = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], input_size: [3, 32, 32], crop_pct: 0.9, interpolation: "bilinear" };
+  await writeFile(join(dir, "config.json"), JSON.stringify({ architecture: "vit_tiny_patch16_224", pretrained_cfg: pretrained }));
+  expect(await readBackbone(dir)).toMatchObject({
+    config: { ...config, posInterpolation: "size-antialias" },
+    source: "timm",
+    processor: { image_mean: [0.5, 0.5, 0.5], resample: 2, size: { shortest_edge: 35 }, crop_size: { height: 32, width: 32 } },
+  });
+  await writeFile(
+    join(dir, "config.json"),
+    JSON.stringify({ architecture: "vit_small_patch14_dinov2", pretrained_cfg: { tag: "lvd142m" } }),
+  );
+  await expect(readBackbone(dir)).rejects.toThrow(/do not fit the network/);
+});
+
 test("stored rotary periods must be the architecture's", async () => {
   const periods = (base: number): HostTensor => ({ dtype: "f32", shape: [1], data: Float32Array.of(base) });
   await writeSafetensors(at("p.safetensors"), new Map([...weightsOf(ROPE), ["rope_embed.periods", periods(1)]]));
