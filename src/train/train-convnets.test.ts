@@ -35,7 +35,9 @@ test("a ResNet trained by DINO is watched, exported with the teacher's running s
   });
   const card = await readFile(join(out, "exported", "last", "README.md"), "utf8");
   expect(card).toMatch(/library_name: timm[\s\S]*A ResNet \(resnet18\)/);
-  expect(await readFile(join(out, "report.html"), "utf8")).toContain("</html>");
+  const report = await readFile(join(out, "report.html"), "utf8");
+  expect(report).toContain("Features appear");
+  expect(report).not.toContain("Where the class token looks");
   await useExport(dir, out, 512);
 
   const notes: string[] = [];

@@ -122,7 +122,7 @@ async function attentionSection(all: Shots, images: readonly ReportPicture[]): P
   };
 }
 
-/** PCA and attention of the stored moments up to `lastStep`; empty where nothing was stored. */
+/** PCA and, of a ViT, attention of the stored moments up to `lastStep`; empty where nothing was stored. */
 export async function pictureSections(
   runDir: string,
   { list, config, lastStep }: { readonly list: DataList; readonly config: TrainConfig; readonly lastStep: number },
@@ -133,5 +133,5 @@ export async function pictureSections(
   const side = gridOf(config);
   const all: Shots = { shown: shownImages(list), config, shots, grid: { rows: side, cols: side } };
   const images = await inputs(all);
-  return [await pcaSection(all, images), await attentionSection(all, images)];
+  return [await pcaSection(all, images), ...(config.model.family === "vit" ? [await attentionSection(all, images)] : [])];
 }
