@@ -1,48 +1,24 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Rng } from "../core/index.ts";
-import { encodePng } from "../images/node/index.ts";
-import { readSafetensors, writeFileAtomic } from "../weights/index.ts";
+import { readSafetensors } from "../weights/index.ts";
 import type { UserConfig } from "./config/index.ts";
 import { distill } from "./distill.ts";
 import { readConfig } from "./loop/prepare.ts";
 import { checkpointDir, readMetrics } from "./run/index.ts";
-import { train, type TrainOptions } from "./train.ts";
+import { checkpointFiles as files, tinyRun, trainUntil, writeNoise } from "./testing/tiny-run.ts";
+import { train } from "./train.ts";
 
 let dir = "";
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "tricera-stages-"));
-  const rng = new Rng(1);
-  for (let i = 0; i < 16; i++) {
-    const data = Uint8Array.from({ length: 48 * 48 * 3 }, (_, j) => (j % 7) * 20 + rng.int(100) + (i % 3) * 10);
-    await writeFileAtomic(join(dir, "images", `${String(i).padStart(2, "0")}.png`), await encodePng({ width: 48, height: 48, data }));
-  }
+  await writeNoise(dir);
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
-const config = (method: "dino" | "dinov2" | "dinov3" | "simclr", steps = 4, more: UserConfig = {}): UserConfig => ({
-  method,
-  data: { path: join(dir, "images"), workers: 1 },
-  model: { arch: "vit", depth: 2, width: 16, heads: 2, patchSizePx: 4, imageSizePx: 16 },
-  crops: { globalSizePx: 16, localSizePx: 8, localCount: 2 },
-  head: { prototypes: 32, hidden: 32, bottleneck: 16 },
-  train: { batchSize: 4, steps, threads: 2 },
-  checkpoint: { everySteps: 100 },
-  log: { imagesEverySteps: 0 },
-  ...more,
-});
-
-/** Trains until `step` and stops there as Ctrl-C does. */
-async function trainUntil(step: number, options: TrainOptions): Promise<void> {
-  const stop = new AbortController();
-  await train({ ...options, signal: stop.signal, onProgress: ({ done }) => (done >= step ? stop.abort() : undefined) });
-}
-
-const files = (out: string, step: number, names: readonly string[]): Promise<Buffer[]> =>
-  Promise.all(names.map((name) => readFile(join(checkpointDir(out, step), `${name}.safetensors`))));
+const config = (method: Parameters<typeof tinyRun>[1], steps = 4, more: UserConfig = {}): UserConfig => tinyRun(dir, method, steps, more);
 
 describe("methods as runs", () => {
   test.each(["dinov2", "dinov3", "simclr"] as const)("%s: a run that was stopped goes on bit for bit", async (method) => {

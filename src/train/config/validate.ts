@@ -66,13 +66,13 @@ function withNeighbours(config: TrainConfig): TrainConfig {
 /** Throws ConfigError for a configuration whose values do not go together, or not with the run that a stage goes on from. */
 export function checkConsistent(config: TrainConfig, { facts, ...length }: RunLength & { readonly facts: RunFacts }): void {
   const { parent } = facts;
+  if (config.stage !== "pretrain" && parent !== undefined) checkSameNetwork(config, parent);
   checkNetwork(config);
   checkBatch(config, facts.images);
   // larger crops than the machine can hold have no batch that the rest could be checked with
   if (config.crops.sizes.length > 0) assertFitsMemory(withNeighbours(config), facts.memoryBytes);
   checkLearning(config);
   checkMask(config);
-  if (config.stage !== "pretrain" && parent !== undefined) checkSameNetwork(config, parent);
   checkGram(config, parent);
   // before a run in minutes knows its steps its epochs are a guess
   if (config.train.minutes === null || config.train.steps !== null) checkLengths(config, length);
