@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { maskUpperBound } from "../../images/index.ts";
 import {
   type UserConfig,
   assertFitsMemory,
@@ -58,6 +59,18 @@ test("estimateMemory() counts what DINOv2 and DINOv3 add to DINO", () => {
   expect(anchored.cropBytes - v3.cropBytes).toBe(3 * 12 * 8 * 2 * 448 ** 2);
   expect(at({ ...gram, gram: { useEma: true, sizePx: 0 } }).gramBytes).toBe(16 * 16 * 196 ** 2);
   expect(v3.gramBytes).toBe(0);
+});
+
+test("estimateMemory() counts the rows that a micro-batch's lists of masked patches are padded to", () => {
+  const config = (accumulate: number) =>
+    resolveConfig({ method: "dinov2", model: { arch: "dinov2_vits14" }, train: { batchSize: 8, accumulate } }, facts).config;
+  const [one, two] = [config(1), { ...config(1), train: { ...config(1).train, accumulate: 2 } }];
+  const rows = (accumulate: number): number => maskUpperBound({ slots: 16 * accumulate, patches: 256, taken: 16, ...one.mask });
+  expect(rows(2)).toBeGreaterThan(1.9 * rows(1)); // all masked crops can be in one micro-batch
+  const { prototypes, hidden, bottleneck, layers } = one.head;
+  const rowBytes = 4 * (3 * prototypes + 4 * hidden * (layers - 1) + 2 * bottleneck);
+  const teacher = (accumulate: number): number => 8 * accumulate * rows(accumulate) * prototypes;
+  expect(estimateMemory(two).headBytes - estimateMemory(one).headBytes).toBe((rows(2) - rows(1)) * rowBytes + teacher(2) - teacher(1));
 });
 
 test("estimateMemory() goes by the largest of mixed sizes", () => {

@@ -152,6 +152,30 @@ const REFUSED: readonly (readonly [string, UserConfig, keyPath: string, RegExp])
     /a resnet has no attention to adapt/,
   ],
   [
+    "adapters that a copied Gram teacher would lack",
+    { ...GRAM, init: { from: "a", loraRank: 8 } },
+    "init.loraRank",
+    /copies for the Gram teacher would lack the adapters; set gram\.updateEverySteps=0/,
+  ],
+  [
+    "a first copy of the Gram teacher after the run",
+    { ...GRAM, gram: { firstUpdateStep: 50, updateEverySteps: 10 }, train: { steps: 20 } },
+    "gram.firstUpdateStep",
+    /the run has 20 steps and would never be anchored/,
+  ],
+  [
+    "a ConvNeXt's rates by layer",
+    { ...V3, model: { arch: "convnext_tiny" }, optim: { layerDecay: 0.9 } },
+    "optim.layerDecay",
+    /the stages of a convnext all learn at one rate; set optim\.layerDecay=1/,
+  ],
+  [
+    "batch norm in a head that sees padded lists",
+    { ...V2, head: { batchNorm: true } },
+    "head.batchNorm",
+    /padding would count in the statistics; set head\.batchNorm=false or objective\.ibotWeight=0/,
+  ],
+  [
     "adapters wider than the network",
     { init: { from: "a", loraRank: 200 } },
     "init.loraRank",

@@ -77,21 +77,31 @@ function checkConstant({ schedule, optim }: TrainConfig): void {
       );
 }
 
-/** Adapters and frozen first steps belong to weights that are given; adapters to a ViT. */
-function checkInit({ init, model }: TrainConfig): void {
-  if (init.from === null && init.loraRank > 0)
-    throw new ConfigError(`Cannot use init.loraRank ${init.loraRank}: adapters need weights to adapt; name some by --init (init.from)`, {
-      keyPath: "init.loraRank",
-    });
-  if (init.loraRank > 0 && model.family !== "vit")
-    throw new ConfigError(`Cannot use init.loraRank ${init.loraRank}: a ${model.family} has no attention to adapt; set init.loraRank=0`, {
-      keyPath: "init.loraRank",
-    });
-  if (init.loraRank > model.width)
-    throw new ConfigError(
-      `Cannot use init.loraRank ${init.loraRank}: the network has width ${model.width}; use a rank below it, 4 to 16 by custom`,
-      { keyPath: "init.loraRank" },
-    );
+/** A rate by layer is for a ViT's blocks. */
+function checkLayers({ optim, model }: TrainConfig): void {
+  if (model.family === "vit" || optim.layerDecay === 1) return;
+  throw new ConfigError(
+    `Cannot use optim.layerDecay ${optim.layerDecay}: the stages of a ${model.family} all learn at one rate; set optim.layerDecay=1`,
+    { keyPath: "optim.layerDecay" },
+  );
+}
+
+/** Where adapters cannot be, and why. */
+function whyNoAdapters({ init, model, stage, distill, objective, gram }: TrainConfig): string | undefined {
+  if (init.from === null) return "adapters need weights to adapt; name some by --init (init.from)";
+  if (model.family !== "vit") return `a ${model.family} has no attention to adapt; set init.loraRank=0`;
+  if (init.loraRank > model.width) return `the network has width ${model.width}; use a rank below it, 4 to 16 by custom`;
+  if (stage !== "pretrain") return `stage ${stage} goes on with all weights of the run before; set init.loraRank=0`;
+  if (distill.students.length > 0) return "a distilled student has no weights to adapt; set init.loraRank=0";
+  if (objective.gramWeight > 0 && !gram.useEma && gram.updateEverySteps > 0)
+    return "copies for the Gram teacher would lack the adapters; set gram.updateEverySteps=0 or gram.useEma=true";
+  return undefined;
+}
+
+function checkAdapters(config: TrainConfig): void {
+  const { loraRank } = config.init;
+  const why = loraRank > 0 ? whyNoAdapters(config) : undefined;
+  if (why !== undefined) throw new ConfigError(`Cannot use init.loraRank ${loraRank}: ${why}`, { keyPath: "init.loraRank" });
 }
 
 /** Throws ConfigError for learning that contradicts itself or its method. */
@@ -99,5 +109,6 @@ export function checkLearning(config: TrainConfig): void {
   checkKoleo(config);
   checkMethod(config);
   checkConstant(config);
-  checkInit(config);
+  checkLayers(config);
+  checkAdapters(config);
 }

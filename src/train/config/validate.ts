@@ -52,6 +52,12 @@ function checkLengths(config: TrainConfig, { epochs, totalSteps }: RunLength): v
     "objective.gramWeightWarmupSteps": config.objective.gramWeightWarmupSteps,
     "init.headWarmupSteps": config.init.headWarmupSteps,
   };
+  const copied = config.objective.gramWeight > 0 && config.stage === "pretrain" && config.gram.teacher === null && !config.gram.useEma;
+  if (copied && config.gram.firstUpdateStep > totalSteps)
+    throw new ConfigError(
+      `Cannot use gram.firstUpdateStep ${config.gram.firstUpdateStep}: the run has ${totalSteps} steps and would never be anchored; make it earlier or train longer`,
+      { keyPath: "gram.firstUpdateStep" },
+    );
   for (const [keyPath, value] of Object.entries(steps))
     if (value > totalSteps)
       throw new ConfigError(`Cannot use ${keyPath} ${value}: the run has ${totalSteps} steps; shorten it or train longer`, { keyPath });
