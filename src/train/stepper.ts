@@ -1,39 +1,23 @@
 /** @file One training step on a device: a method's parts compiled over flat buffers, the optimizers, and the state between steps. */
 import { InternalError, type Rng } from "../core/index.ts";
 import type { Device } from "../engine/runtime/index.ts";
-import type { Learner, Method } from "../methods/index.ts";
+import type { Method } from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
-import {
-  allocShared,
-  type Clip,
-  type DecayRule,
-  FlatParams,
-  type FusedOptimizer,
-  type FusedStepResult,
-  makeLayout,
-  makeParamGroups,
-  namesContaining,
-  openFusedOptimizer,
-  type OptimizerConfig,
-} from "../optim/index.ts";
+import { type Clip, FlatParams, type FusedOptimizer, type FusedStepResult, makeLayout, namesContaining } from "../optim/index.ts";
+import { openLearner, type OptimOptions, type TrainedLearner } from "./learner.ts";
 import { MethodRun, type Tally } from "./method-run.ts";
 import type { Flats } from "./programs.ts";
 
-export interface StepperOptions {
+export type { TrainedLearner } from "./learner.ts";
+
+export interface StepperOptions extends OptimOptions {
   readonly method: Method;
   /** The same method at other crop sizes: a step may take any of them (DINOv3's mixed resolutions). */
   readonly variants?: readonly Method[];
   readonly device: Device;
-  readonly optimizer: OptimizerConfig;
-  readonly layerDecay?: number;
-  readonly patchEmbedLrScale?: number;
-  readonly decayRule?: DecayRule;
   readonly checkpointing?: boolean;
   /** How the last layer is frozen: its gradient is dropped (DINO), or its rate is 0 while moments and norms go on (DINOv2, DINOv3). */
   readonly freezeBy?: "gradient" | "rate";
-  readonly threads: number;
-  /** Updates so far of every parameter, by learner. */
-  readonly stepCounts?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /** Scalars of one step, from the schedules. */
@@ -81,50 +65,6 @@ export interface StepResult {
   readonly nonFinite: readonly (readonly [name: string, data: Float32Array])[];
 }
 
-/** A learner with its numbers and its optimizer. */
-export interface TrainedLearner {
-  readonly learner: Learner;
-  readonly flats: Flats;
-  readonly optimizer: FusedOptimizer;
-}
-
-function openLearner(learner: Learner, options: StepperOptions): TrainedLearner {
-  const { method, optimizer: config, layerDecay = 1, patchEmbedLrScale = 1, decayRule = "dino", threads, stepCounts } = options;
-  const layout = makeLayout(learner.specs);
-  const kinds = [
-    "params",
-    "teacher",
-    "grads",
-    "mean",
-    ...(config.kind === "adamw" ? ["square"] : []),
-    ...(method.batchSize > method.microBatchSize ? ["grads2"] : []),
-  ];
-  const { flat, memory } = allocShared(layout, kinds);
-  const flats = flat as unknown as Flats; // the kinds asked for above
-  const { params, teacher, grads, grads2, mean, square } = flats;
-  const counts = stepCounts?.[learner.name];
-  const optimizer = openFusedOptimizer({
-    config,
-    layout,
-    groups: makeParamGroups(learner.specs, {
-      depth: learner.depth,
-      layerDecay,
-      patchEmbedLrScale,
-      decayRule,
-      isFrozen: learner.isFrozen,
-    }),
-    params,
-    grads: grads2 === undefined ? grads : [grads, grads2],
-    mean,
-    ...(square === undefined ? {} : { square }),
-    teacher,
-    memory,
-    threads,
-    ...(counts === undefined ? {} : { stepCounts: counts }),
-  });
-  return { learner, flats, optimizer };
-}
-
 function allocState(specs: readonly ParamSpec[]): Map<string, Float32Array> {
   return new Map(specs.map((s) => [s.name, new Float32Array(s.shape.reduce((a, b) => a * b, 1)).fill(s.init.kind === "ones" ? 1 : 0)]));
 }
@@ -148,7 +88,10 @@ export class Stepper implements AsyncDisposable {
     const { method, variants = [], device, checkpointing = false, freezeBy = "gradient" } = options;
     this.method = method;
     this.#freezeBy = freezeBy;
-    this.learners = method.learners.map((l) => openLearner(l, options)) as [TrainedLearner, ...TrainedLearner[]]; // as many as there are
+    this.learners = method.learners.map((l) => openLearner(l, { ...options, accumulates: method.batchSize > method.microBatchSize })) as [
+      TrainedLearner,
+      ...TrainedLearner[],
+    ]; // as many as there are
     this.fixed = new Map(method.fixed.map(({ name, specs }) => [name, new FlatParams(makeLayout(specs))]));
     this.state = allocState(method.state);
     this.#pending = allocState(method.state);

@@ -11,7 +11,7 @@ import {
   type UserConfig,
 } from "../config/index.ts";
 import { resolveBeginning, settleBeginning } from "./beginning.ts";
-import { variantOfStep } from "./method-config.ts";
+import { variantOfStep } from "./variants.ts";
 import { gatherFacts, writeConfig } from "./prepare.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";

@@ -11,8 +11,6 @@ import {
   simclr,
   type StudentConfig,
 } from "../../methods/index.ts";
-import { Rng } from "../../core/index.ts";
-import type { CropsConfig } from "../../images/index.ts";
 import {
   type BackboneConfig,
   backboneWidth,
@@ -22,7 +20,8 @@ import {
   resnetPreset,
   type ViTConfig,
 } from "../../nn/index.ts";
-import type { CropSizes, ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
+import type { ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
+import { imagesOfStep, ownSizes, type Sizes } from "./variants.ts";
 
 /** What a ViT says of a run's model section. */
 export function modelOfVit(vit: ViTConfig): Partial<ModelConfig> {
@@ -101,14 +100,6 @@ export function watchedConfig(config: TrainConfig): TrainConfig {
 /** Patches along a side of a global crop. */
 export function gridOf({ model, crops }: Pick<TrainConfig, "model" | "crops">): number {
   return gridSideOf(backboneOf(model), crops.globalSizePx);
-}
-
-/** One resolution of a run. */
-type Sizes = Pick<CropSizes, "globalSizePx" | "localSizePx" | "gramSizePx">;
-
-/** The single sizes of a run. */
-function ownSizes({ crops, gram }: Pick<TrainConfig, "crops" | "gram">): Sizes {
-  return { globalSizePx: crops.globalSizePx, localSizePx: crops.localSizePx, gramSizePx: gram.sizePx };
 }
 
 /** What all methods take of a configuration. */
@@ -207,33 +198,4 @@ export function methodOf(config: TrainConfig): Method {
 /** The method at each of the sizes of a mixed-resolution stage; none where there is one size. */
 export function variantsOf(config: TrainConfig): Method[] {
   return config.crops.sizes.map((sizes) => methodAt(config, sizes));
-}
-
-/** The crops at the run's own sizes, then at those of its variants. */
-export function cropsOf(config: TrainConfig): [CropsConfig, ...CropsConfig[]] {
-  const { sizes, ...crops } = config.crops;
-  const wantsGram = config.method === "dinov3" && config.objective.gramWeight > 0 && !config.gram.useEma;
-  const at = ({ globalSizePx, localSizePx, gramSizePx }: Sizes): CropsConfig => ({
-    ...crops,
-    globalSizePx,
-    localSizePx,
-    ...(wantsGram ? { gramSizePx: gramSizePx === 0 ? globalSizePx : gramSizePx } : {}),
-  });
-  return [at(ownSizes(config)), ...sizes.map(at)];
-}
-
-/** Which of the variants a step takes, drawn by their ratios; undefined where there are none. */
-export function variantOfStep({ crops, seed }: Pick<TrainConfig, "crops" | "seed">, step: number): number | undefined {
-  if (crops.sizes.length === 0) return undefined;
-  let left = new Rng(seed).split(`sizes/${step}`).uniform(
-    0,
-    crops.sizes.reduce((sum, { ratio }) => sum + ratio, 0),
-  );
-  const at = crops.sizes.findIndex(({ ratio }) => (left -= ratio) < 0);
-  return at < 0 ? crops.sizes.length - 1 : at;
-}
-
-/** Images of one optimizer step. */
-export function imagesOfStep({ train }: Pick<TrainConfig, "train">): number {
-  return train.batchSize * train.accumulate;
 }

@@ -14,7 +14,7 @@ import {
 } from "../config/index.ts";
 import { resolveBeginning, settleBeginning } from "./beginning.ts";
 import { drawContactSheet } from "./contact-sheet.ts";
-import { imagesOfStep, variantOfStep } from "./method-config.ts";
+import { imagesOfStep, variantOfStep } from "./variants.ts";
 import { measureStep } from "./measure.ts";
 import { type DataLook, factsOf, gatherFacts, imagePolicy, lookAtImages } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";

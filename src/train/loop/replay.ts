@@ -3,7 +3,7 @@ import { Rng } from "../../core/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
 import { findNotFinite, readDump, type StepDump } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { variantOfStep } from "./method-config.ts";
+import { variantOfStep } from "./variants.ts";
 import { readFrozen, readState } from "./run-state.ts";
 import { openCrops, openStepper } from "./session.ts";
 
