@@ -176,6 +176,25 @@ describe("every method's step", () => {
     expect(stepper.learners[0].optimizer.stepCounts()["backbone.norm.bias"]).toBe(0);
   });
 
+  test("a stop in the middle of a step leaves everything as it was, and the step can be run again", async () => {
+    using device = openCpu({ threads: 2 });
+    const stop = new AbortController();
+    const base = dinov2({ ...v2, objective: { ...v2.objective, centering: "ema" } });
+    const method: Method = { ...base, draw: (options) => (stop.abort(), base.draw(options)) };
+    const optimizer = { kind: "adamw", beta1: 0.9, beta2: 0.999, eps: 1e-8 } as const;
+    await using stepper = new Stepper({ method, device, optimizer, threads: 1 });
+    await using other = new Stepper({ method: base, device, optimizer, threads: 1 });
+    for (const s of [stepper, other]) s.init(new Rng(3));
+    const numbers = (s: Stepper): Float32Array[] =>
+      [s.flats.params.data, s.flats.teacher.data, s.flats.mean.data, ...s.state.values()].map((x) => x.slice());
+    const before = numbers(stepper);
+    await expect(stepper.step({ ...inputsOf(0), signal: stop.signal })).rejects.toThrow();
+    expect(numbers(stepper)).toEqual(before);
+    await stepper.step(inputsOf(0));
+    await other.step(inputsOf(0));
+    expect(numbers(stepper)).toEqual(numbers(other));
+  });
+
   test.each(["gradient", "rate"] as const)(
     "a last layer frozen by its %s stays; only by its rate do moments and norms go on",
     async (freezeBy) => {
