@@ -75,6 +75,27 @@ test("lineChart() shows the values of every series at the pointer, without a scr
   expect(svg).toContain("stroke-dasharray"); // told apart without colour
 });
 
+test("lineChart() tells seven series apart by colour and dash, and gives each a place of its own", () => {
+  const names = ["total", "globals", "locals", "masked patches", "KoLeo", "Gram", "images (class token)"];
+  const svg = lineChart({ title: "t", series: names.map((name, i) => ({ name, points: line(3, (x) => x + i) })) });
+  const last = /<g class="last">(.*?)<\/g>/.exec(svg)?.[1] ?? "";
+  const places = [...last.matchAll(/<tspan x="([\d.]+)" y="(\d+)" style="fill:var\(--(\w)\)">([^<]*)/g)];
+  expect(places.map(([, , , colour]) => colour)).toEqual(["a", "b", "c", "d", "e", "f", "g"]);
+  expect(
+    new Set([...svg.matchAll(/<path d="M[\d. ]+h\d+" stroke="[^"]*"( stroke-dasharray="[^"]*")?/g)].map(([, dash]) => dash)).size,
+  ).toBe(7);
+  places.forEach(([, x = "", y = "", , name = ""], i) => {
+    const [, nextX = "", nextY = ""] = places[i + 1] ?? [];
+    const ends = Number(x) + 6 * name.length + 40;
+    expect(ends).toBeLessThanOrEqual(nextY === y ? Number(nextX) : 350);
+  });
+});
+
+test("lineChart() marks whole steps only", () => {
+  const svg = lineChart({ title: "t", series: [{ name: "rank", points: [[1, 4]] }] });
+  expect([...svg.matchAll(/text-anchor="middle">([^<]*)</g)].map(([, mark]) => mark)).toEqual(["1", "step"]);
+});
+
 test("lineChart() of a long run stays small and draws averages over the faint raw line", () => {
   const svg = lineChart({ title: "t", series: [{ name: "loss", points: line(50_000, (i) => Math.sin(i)) }] });
   expect(svg.length).toBeLessThan(40_000);

@@ -1,8 +1,8 @@
 /** @file How a report looks: light and dark, on screens of any width, on paper. */
 
 export const REPORT_STYLE: string = `
-:root{color-scheme:light dark;--ink:#1a1f29;--soft:#5d6778;--line:#e3e7ee;--page:#fff;--card:#f6f7fa;--a:#2159d6;--b:#c2410c;--c:#18794e;--d:#8e3bb0;--good:#18794e;--bad:#c92a2a}
-@media(prefers-color-scheme:dark){:root{--ink:#e7eaf0;--soft:#9aa5b8;--line:#2e3541;--page:#12151b;--card:#1a1f28;--a:#7db1ff;--b:#ffa05c;--c:#6fdc9b;--d:#dd9bf5;--good:#5fd38d;--bad:#ff8080}}
+:root{color-scheme:light dark;--ink:#1a1f29;--soft:#5d6778;--line:#e3e7ee;--page:#fff;--card:#f6f7fa;--a:#2159d6;--b:#c2410c;--c:#18794e;--d:#8e3bb0;--e:#8a6100;--f:#0b7285;--g:#5d6778;--good:#18794e;--bad:#c92a2a}
+@media(prefers-color-scheme:dark){:root{--ink:#e7eaf0;--soft:#9aa5b8;--line:#2e3541;--page:#12151b;--card:#1a1f28;--a:#7db1ff;--b:#ffa05c;--c:#6fdc9b;--d:#dd9bf5;--e:#e6c35c;--f:#66d9e8;--g:#b6bfce;--good:#5fd38d;--bad:#ff8080}}
 *{box-sizing:border-box}html{scroll-behavior:smooth;scroll-padding-top:52px}
 body{margin:0 auto;max-width:1080px;padding:32px 24px 72px;font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif;color:var(--ink);background:var(--page)}
 h1{font-size:27px;line-height:1.25;margin:0 0 6px}h2{font-size:20px;margin:0 0 4px}h3{font-size:15px;margin:22px 0 6px}p{margin:4px 0 12px;max-width:76ch}a{color:var(--a)}

@@ -77,7 +77,9 @@ function renderSections({ sections, config, next }: ReportData): readonly Render
 export function renderReport(data: ReportData): string {
   const title = escapeHtml(data.title);
   const sections = renderSections(data);
-  const facts = data.facts.map(([k, v]) => `<div><dt>${escapeHtml(k)}</dt><dd>${escapeHtml(v)}</dd></div>`).join("");
+  const facts = data.facts
+    .map(([k, v]) => `<div><dt>${escapeHtml(k)}</dt><dd>${escapeHtml(v).replaceAll("_", "_<wbr>")}</dd></div>`)
+    .join("");
   const nav = sections.map((s) => `<a href="#${s.id}">${escapeHtml(s.title)}</a>`).join("");
   const body = sections.map((s) => `<section id="${s.id}"><h2>${escapeHtml(s.title)}</h2>${s.html}</section>`).join("\n");
   return `<!doctype html>
