@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { contactSheet } from "./contact-sheet.ts";
+import { contactSheet, shadePatches } from "./contact-sheet.ts";
 import { fromPlanes, type RgbImage } from "./picture.ts";
 
 const flat = (side: number, value: number): RgbImage => ({ width: side, height: side, data: new Uint8Array(3 * side * side).fill(value) });
@@ -24,6 +24,22 @@ test("contactSheet() enlarges small crops by whole factors and stacks locals tha
   expect([sheet.width, sheet.height]).toEqual([1 + 2 * 9 + 3, 1 + 9]);
   expect([1, 4, 7].map((y) => at(sheet, 19, y))).toEqual([40, 50, 60]);
   expect(contactSheet([]).data.length).toBeGreaterThan(0);
+});
+
+test("contactSheet() draws a Gram teacher's crops as large as the globals, and makes crops beyond the limit smaller", () => {
+  const row = { image: flat(9, 10), globals: [flat(4, 20)], grams: [flat(8, 30)], locals: [flat(2, 40)] };
+  const sheet = contactSheet([row], { gapPx: 1, cellPx: 4 });
+  expect([sheet.width, sheet.height]).toEqual([1 + 3 * 5 + 3, 6]);
+  expect([1, 6, 11, 16].map((x) => at(sheet, x, 1))).toEqual([10, 20, 30, 40]);
+  const small = contactSheet([row], { gapPx: 1, cellPx: 1, maxCellPx: 2 });
+  expect([small.width, small.height]).toEqual([1 + 3 * 3 + 2, 4]);
+});
+
+test("shadePatches() darkens masked patches and leaves the others", () => {
+  const { data } = shadePatches(flat(4, 200), { mask: [0, 1, 0, 0], rows: 2, cols: 2 });
+  const red = (x: number, y: number): number => data[3 * (4 * y + x)]!; // inside the picture
+  expect([red(0, 0), red(1, 1), red(2, 0), red(3, 1), red(2, 2)]).toEqual([200, 200, 96, 96, 200]);
+  expect(() => shadePatches(flat(4, 0), { mask: [1], rows: 2, cols: 2 })).toThrow(/one for each of 2 × 2/);
 });
 
 test("contactSheet() keeps the ratio of the image, centred", () => {

@@ -4,6 +4,7 @@ import { nearestNeighbours } from "../../features/index.ts";
 import { percent, type PictureRow, type ReportPicture, type ReportSection } from "../../views/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { readSample, readSight, type SampleFeatures } from "./neighbour-sample.ts";
+import { watchedName } from "./report-words.ts";
 import { spreadOver } from "./snapshots.ts";
 import { shortName, thumbnail } from "./thumbnails.ts";
 
@@ -76,8 +77,8 @@ async function rowOf(grid: Grid, query: number, times: readonly Nearby[]): Promi
 
 const timeName = ({ step }: Nearby): string => (step === 0 ? "before training" : `after step ${step.toLocaleString("en-US")}`);
 
-function textOf({ sample, labelled }: Grid, times: readonly Nearby[]): string {
-  const what = `The nearest of ${sample.entries.length.toLocaleString("en-US")} images by the teacher's class token, for fixed images spread over the list; nearest first. Point at a picture for its path and similarity.`;
+function textOf({ sample, config, labelled }: Grid, times: readonly Nearby[]): string {
+  const what = `The nearest of ${sample.entries.length.toLocaleString("en-US")} images by the class token of ${watchedName(config)}, for fixed images spread over the list; nearest first. Point at a picture for its path and similarity.`;
   if (!labelled) return what;
   const shares = times.map((t) => `${percent(sameLabel(sample, t))} ${timeName(t)}`);
   return `${what} ✓ green: the same label; ✗ red: another one. Neighbours with the same label, over all these images: ${shares.join(", ")}.`;

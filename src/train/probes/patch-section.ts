@@ -1,30 +1,37 @@
 /** @file The dense features of a run's report: whether patches keep up with the class token. */
 import type { ChartOptions, ReportSection, Series } from "../../views/index.ts";
+import type { TrainConfig } from "../config/index.ts";
 import type { MetricsLine } from "../run/index.ts";
 import { pointsOf } from "./curves.ts";
+import { watchedName } from "./report-words.ts";
 
-/** Both curves on one chart: accuracies where patches were classified, else k-NN beside the drift. */
-function sideBySide(lines: readonly MetricsLine[]): ChartOptions {
+/** Both curves on one chart: accuracies where patches were classified, else k-NN beside the drift. None where only the drift was measured. */
+function sideBySide(lines: readonly MetricsLine[]): readonly ChartOptions[] {
   const series = (name: string, key: string): Series => ({ name, points: pointsOf(lines, key) });
   const images = series("images (class token)", "knnTop1");
   const patches = series("patches", "dense.patchTop1");
   if (patches.points.length > 0)
-    return {
-      title: "Global and dense k-NN",
-      series: [images, patches],
-      format: "percent",
+    return [
+      {
+        title: "Global and dense k-NN",
+        series: [images, patches],
+        format: "percent",
+        text:
+          "Images by their class token, patches by their own tokens: each classified by its nearest neighbours. Both should rise. " +
+          "Patches that fall while images still rise are what long training does to dense features (DINOv3 §4); Gram anchoring brings them back.",
+      },
+    ];
+  if (images.points.length === 0) return [];
+  return [
+    {
+      title: "Global k-NN and dense drift",
+      series: [images, series("dense drift", "dense.drift")],
+      fromZero: true,
       text:
-        "Images by their class token, patches by their own tokens: each classified by its nearest neighbours. Both should rise. " +
-        "Patches that fall while images still rise are what long training does to dense features (DINOv3 §4); Gram anchoring brings them back.",
-    };
-  return {
-    title: "Global k-NN and dense drift",
-    series: [images, series("dense drift", "dense.drift")],
-    fromZero: true,
-    text:
-      "Top-1 of images by their class token, and how far the similarities of patches moved since an early look. " +
-      "A drift that grows after k-NN has levelled off warns of decaying dense features; images with masks (dense.train) would measure them.",
-  };
+        "Top-1 of images by their class token, and how far the similarities of patches moved since an early look. " +
+        "A drift that grows after k-NN has levelled off warns of decaying dense features; images with masks (--dense-data) would measure them.",
+    },
+  ];
 }
 
 function details(lines: readonly MetricsLine[]): readonly ChartOptions[] {
@@ -53,12 +60,12 @@ function details(lines: readonly MetricsLine[]): readonly ChartOptions[] {
 }
 
 /** Undefined where no look at dense features was taken. */
-export function denseSection(lines: readonly MetricsLine[]): ReportSection | undefined {
+export function denseSection(lines: readonly MetricsLine[], config: Pick<TrainConfig, "distill">): ReportSection | undefined {
   const looked = lines.some((line) => Object.keys(line).some((key) => key.startsWith("dense.")));
   if (!looked) return undefined;
   return {
     title: "Dense features",
-    text: "What the patch tokens are worth along the run, beside the class token: the one can get worse while the other gets better.",
-    blocks: [{ kind: "charts", charts: [sideBySide(lines), ...details(lines)] }],
+    text: `What the patch tokens of ${watchedName(config)} are worth along the run, beside the class token: the one can get worse while the other gets better.`,
+    blocks: [{ kind: "charts", charts: [...sideBySide(lines), ...details(lines)] }],
   };
 }

@@ -4,6 +4,7 @@ import { encodeJpeg, encodePng } from "../../images/node/index.ts";
 import { attentionPictures, pcaPicturesOverEpochs, type ReportPicture, type ReportSection, type RgbImage } from "../../views/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { gridOf } from "../loop/method-config.ts";
+import { watchedName } from "./report-words.ts";
 import { chooseMoments, readSnapshot, shownImages, type Snapshot, snapshotSteps } from "./snapshots.ts";
 import { loadThumbnail, shortName, thumbnail } from "./thumbnails.ts";
 
@@ -53,7 +54,7 @@ async function pcaSection(all: Shots, images: readonly ReportPicture[]): Promise
   const rows = images.map(async (input, i) => ({ cells: [input, ...(await Promise.all(shots.map((_, t) => cell(t, i))))] }));
   return {
     title: "Features appear",
-    text: "Patch features of the teacher, their three main directions as colours. Patches of one colour look alike to the network; parts of things should come apart from their surroundings. Colours are comparable within a column, and turned to change as little as possible from column to column.",
+    text: `Patch features of ${watchedName(config)}, their three main directions as colours. Patches of one colour look alike to the network; parts of things should come apart from their surroundings. Colours are comparable within a column, and turned to change as little as possible from column to column.`,
     blocks: [{ kind: "pictures", columns: ["image", ...shots.map(momentName)], rows: await Promise.all(rows), pixelated: true }],
   };
 }

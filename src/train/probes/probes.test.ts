@@ -14,8 +14,10 @@ import { methodOf } from "../loop/method-config.ts";
 import { optimizerOf } from "../loop/scalars.ts";
 import { writeConfig } from "../loop/prepare.ts";
 import { Probe } from "../loop/probe.ts";
-import { MetricsLog } from "../run/index.ts";
+import { type MetricsLine, MetricsLog } from "../run/index.ts";
 import { Stepper } from "../stepper.ts";
+import { denseSection } from "./patch-section.ts";
+import { factsWith, nextOf, titleOf, verdictOf } from "./report-words.ts";
 import { curveSection } from "./curves.ts";
 import { readSample, readSight, sampleSize } from "./neighbour-sample.ts";
 import { nearestOthers } from "./neighbour-section.ts";
@@ -194,4 +196,60 @@ test("drawContactSheet() draws the first images of the first step with all their
   expect((await readFile(outFile)).equals(bytes)).toBe(true);
   await drawContactSheet({ list, config: { ...config, seed: 7 }, outFile });
   expect((await readFile(outFile)).equals(bytes)).toBe(false);
+});
+
+test("drawContactSheet() shades masked patches and shows a Gram teacher's crops and every size of a stage", async () => {
+  const list = await listData(join(dir, "images"));
+  const outFile = join(dir, "masked.png");
+  const draw = async (more: object): Promise<{ readonly ids: readonly number[]; readonly dark: number; readonly widthPx: number }> => {
+    const { config } = resolve({ method: "dinov3", ...more });
+    const { sampleIds, widthPx } = await drawContactSheet({ list, config, outFile });
+    const { data } = await decodeImage(await readFile(outFile));
+    return { ids: sampleIds, dark: data.reduce((n, v, i) => n + (i % 3 === 2 && v >= 74 && v < 126 ? 1 : 0), 0), widthPx };
+  };
+  const [masked, bare] = [await draw({}), await draw({ mask: { probability: 0 }, objective: { ibotWeight: 0 } })];
+  expect(masked.dark).toBeGreaterThan(bare.dark + 6 * 128 * 12); // of 12 crops of 128 px half are masked, by 10 to 50 %
+  expect(masked.widthPx).toBe(bare.widthPx);
+  const gram = { stage: "gram", init: { from: dir }, gram: { teacher: dir, sizePx: 32 } };
+  expect((await draw(gram)).widthPx).toBe(masked.widthPx + 2 * 131);
+  const sizes = [16, 24].map((globalSizePx) => ({ globalSizePx, localSizePx: 8, gramSizePx: 0, ratio: 0.5 }));
+  const mixed = await draw({ crops: { globalSizePx: 16, localSizePx: 8, localCount: 3, sizes } });
+  expect(mixed.ids).toHaveLength(6);
+  expect(mixed.ids.slice(0, 3)).toEqual(mixed.ids.slice(3));
+});
+
+test("a report's words follow method, stage and students", () => {
+  const { config } = resolve({ method: "dinov3" });
+  const student = { name: "vit_tiny_patch16", model: config.model };
+  const distilled = { ...config, distill: { ...config.distill, students: [student, { ...student, name: "resnet18" }] } };
+  expect(titleOf({ ...config, stage: "gram" }, 1234)).toBe("DINOv3, Gram stage, on 1,234 images");
+  expect(titleOf(distilled, 60)).toBe("DINOv3, distilled into 2 students on 60 images");
+  expect(factsWith(distilled, [["Model", "vit"]])).toEqual([
+    ["Teacher", config.model.arch],
+    ["Students", "vit_tiny_patch16, resnet18"],
+  ]);
+  const commands = (of: typeof config): string =>
+    nextOf("runs/my v3", of)
+      .map(({ command }) => command)
+      .join("\n");
+  expect(commands(config)).toContain("npx tricera train --method dinov3 --stage gram --init 'runs/my v3' --out NEXT");
+  expect(commands({ ...config, stage: "gram" })).toContain("--stage highres");
+  expect(commands({ ...config, stage: "highres" })).not.toContain("--stage");
+  expect(commands(distilled)).toContain("npx tricera embed --model 'runs/my v3/exported/resnet18/last'");
+});
+
+test("a report's verdict tells of images and patches, and the dense section leaves out a chart that would say nothing", () => {
+  const { config } = resolve({ method: "dinov3" });
+  const both = [
+    { step: 0, knnTop1: 0.3, "dense.patchTop1": 0.5, "dense.drift": 0 },
+    { step: 1200, knnTop1: 0.4, "dense.patchTop1": 0.45, "dense.drift": 0.01 },
+  ];
+  expect(verdictOf(both, config)).toBe(
+    "k-NN accuracy went from 30.0 % before training to 40.0 % after 1,200 steps. Patch k-NN went from 50.0 % before training to 45.0 % after 1,200 steps.",
+  );
+  const titles = (lines: readonly MetricsLine[]): readonly string[] =>
+    (denseSection(lines, config)?.blocks ?? []).flatMap((b) => (b.kind === "charts" ? b.charts.map(({ title }) => title) : []));
+  expect(titles(both)[0]).toBe("Global and dense k-NN");
+  expect(titles([{ step: 0, knnTop1: 0.3, "dense.drift": 0 }])[0]).toBe("Global k-NN and dense drift");
+  expect(titles([{ step: 0, "dense.drift": 0 }])).not.toContain("Global k-NN and dense drift");
 });
