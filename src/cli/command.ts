@@ -21,6 +21,12 @@ export interface Command {
   readonly check: (argv: readonly string[]) => void;
 }
 
+/** Options that are shown together. */
+export interface OptionGroup {
+  readonly title: string;
+  readonly names: readonly string[];
+}
+
 export interface CommandSpec<T extends OptionTable> {
   readonly name: string;
   readonly summary: string;
@@ -28,6 +34,8 @@ export interface CommandSpec<T extends OptionTable> {
   readonly about?: string;
   readonly examples: readonly string[];
   readonly options: T;
+  /** Headings of the help, each with its options in the order they are shown; what is left comes last. */
+  readonly groups?: readonly OptionGroup[];
   readonly run: (values: OptionValues<T> & CommonValues, context: CommandContext) => Promise<number>;
 }
 
@@ -53,12 +61,24 @@ export const MACHINE: { readonly seed: Option<number>; readonly threads: Option<
   threads: integer("N", "threads of the engine; default: the machine's cores", { min: 1 }),
 };
 
-function optionLines(table: OptionTable): readonly string[] {
-  const rows = Object.entries(table).map(([name, option]): [string, string] => {
-    const placeholder = option.placeholder === "" ? "" : ` ${option.placeholder}`;
-    return [`--${name}${placeholder}`, option.kind === "repeated" ? `${option.help} (repeatable)` : option.help];
+/** Lines of options under their headings; one width of the first column for all. */
+function optionLines(table: OptionTable, groups: readonly OptionGroup[]): readonly string[] {
+  const grouped = new Set(groups.flatMap(({ names }) => names));
+  const rest = { title: groups.length === 0 ? "Options" : "Other", names: Object.keys(table).filter((name) => !grouped.has(name)) };
+  return [...groups, rest].flatMap(({ title, names }) => [
+    title,
+    ...linesOf(Object.fromEntries(names.flatMap((name) => (table[name] === undefined ? [] : [[name, table[name]] as const]))), table),
+    "",
+  ]);
+}
+
+const leftOf = (name: string, { placeholder }: Option<unknown>): string => `--${name}${placeholder === "" ? "" : ` ${placeholder}`}`;
+
+function linesOf(shown: OptionTable, table: OptionTable): readonly string[] {
+  const rows = Object.entries(shown).map(([name, option]): [string, string] => {
+    return [leftOf(name, option), option.kind === "repeated" ? `${option.help} (repeatable)` : option.help];
   });
-  const wide = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
+  const wide = Math.min(30, Math.max(...Object.entries(table).map(([name, option]) => leftOf(name, option).length)));
   return rows.map(([left, right]) =>
     left.length > wide ? `  ${left}\n  ${" ".repeat(wide)}  ${right}` : `  ${left.padEnd(wide)}  ${right}`,
   );
@@ -71,15 +91,14 @@ export function helpOf(spec: {
   readonly about?: string;
   readonly examples: readonly string[];
   readonly options: OptionTable;
+  readonly groups?: readonly OptionGroup[];
 }): string {
   const about = spec.about === undefined ? [] : [spec.about, ""];
   return [
     `tricera ${spec.name}: ${spec.summary}`,
     "",
     ...about,
-    "Options",
-    ...optionLines({ ...spec.options, ...COMMON }),
-    "",
+    ...optionLines({ ...spec.options, ...COMMON }, spec.groups ?? []),
     "Examples",
     ...spec.examples.map((line) => `  ${line}`),
     "",

@@ -37,8 +37,8 @@ const commandsOf = async (page: string): Promise<readonly string[]> =>
 
 /** A network that trains in a moment, over whatever a page says. */
 const TINY = {
-  model: { arch: "vit", depth: 2, width: 16, heads: 2, patchSizePx: 4, imageSizePx: 16 },
-  crops: { globalSizePx: 16, localSizePx: 8, localCount: 2 },
+  model: { arch: "vit", depth: 2, width: 16, heads: 2, patchSizePx: 4, imageSizePx: 32 },
+  crops: { globalSizePx: 32, localSizePx: 16, localCount: 2 },
   head: { prototypes: 32, hidden: 32, bottleneck: 16 },
   train: { steps: 4, batchSize: 8 },
   data: { workers: 1 },
@@ -53,10 +53,11 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "tricera-docs-"));
   const rng = new Rng(3);
   for (const [c, label] of ["cat", "dog", "sea"].entries()) {
-    await mkdir(join(dir, "photos", label), { recursive: true });
+    for (const set of ["photos", "other-photos"]) await mkdir(join(dir, set, label), { recursive: true });
     for (let i = 0; i < 8; i++) {
       const data = Uint8Array.from({ length: 32 * 32 * 3 }, (_, j) => (j % 3 === c ? 120 : 20) + rng.int(100));
-      await writeFile(join(dir, "photos", label, `${i}.jpg`), await encodeJpeg({ width: 32, height: 32, data }));
+      const jpeg = await encodeJpeg({ width: 32, height: 32, data });
+      for (const set of ["photos", "other-photos"]) await writeFile(join(dir, set, label, `${i}.jpg`), jpeg);
     }
   }
   process.chdir(dir);
@@ -129,6 +130,34 @@ test("the pages' TypeScript programs type-check", async () => {
   await typeCheck(fences.filter(({ language }) => language === "ts").map(({ code }) => code));
 });
 
+/** What makes a command's run small: a later stage and a distillation have network, crops and heads of the run before. */
+function smallOf(argv: readonly string[]): readonly string[] {
+  if ((argv[0] !== "train" && argv[0] !== "distill") || argv.includes("--resume")) return [];
+  return argv.includes("--stage") || argv[0] === "distill" ? ["--set", "train.steps=2", "--set", "train.batchSize=4"] : TINY_SETS;
+}
+
+/** Runs a page's line as it stands, but small; what it printed is the message where it fails. */
+async function runLine(line: string): Promise<void> {
+  const argv = wordsOf(line).map((word) => word.replace(/^~\//, `${dir}/`));
+  const output: string[] = [];
+  const keep = (text: string): void => void output.push(text);
+  const terminal = { out: keep, err: keep, isScreen: false, columns: 80, nowMs: () => performance.now() };
+  const code = await main([...argv, ...smallOf(argv)], { terminal });
+  expect(code, `${line}\n${output.join("")}`).toBe(0);
+}
+
+describe("docs/methods.md", () => {
+  test("its commands run one after another", async () => {
+    const lines = await commandsOf("docs/methods.md");
+    expect(lines.length).toBeGreaterThan(7);
+    for (const line of lines) await runLine(line);
+    for (const run of ["v2", "v3", "v3-gram", "v3-hr", "adapted", "lora"])
+      expect(existsSync(join(dir, "runs", run, "exported/last/model.safetensors")), run).toBe(true);
+    for (const student of ["vit_tiny_patch16", "vit_micro_patch16"])
+      expect(existsSync(join(dir, "runs/small/exported", student, "last/model.safetensors")), student).toBe(true);
+  });
+});
+
 describe("docs/tour.md", () => {
   test("its commands run one after another", async () => {
     const fences = await fencesOf("docs/tour.md");
@@ -136,15 +165,7 @@ describe("docs/tour.md", () => {
     for (const [name, code] of files) await writeFile(join(dir, name), code);
     const lines = await commandsOf("docs/tour.md");
     expect(lines.length).toBeGreaterThan(10);
-    for (const line of lines) {
-      const argv = wordsOf(line).map((word) => word.replace(/^~\//, `${dir}/`));
-      const trains = argv[0] === "train" && !argv.includes("--resume");
-      const output: string[] = [];
-      const keep = (text: string): void => void output.push(text);
-      const terminal = { out: keep, err: keep, isScreen: false, columns: 80, nowMs: () => performance.now() };
-      const code = await main([...argv, ...(trains ? TINY_SETS : [])], { terminal });
-      expect(code, `${line}\n${output.join("")}`).toBe(0);
-    }
+    for (const line of lines) await runLine(line);
     const report = await readFile(join(dir, "runs/watched/report.html"), "utf8");
     expect(report).toContain("k-NN top-1");
   });

@@ -1,4 +1,5 @@
 /** @file How a command reaches the library: rooms are loaded when a command needs them, so that `--help` and `doctor` work without native parts. */
+import { join } from "node:path";
 import { ConfigError, InternalError, type JobOptions, PlatformError } from "../core/index.ts";
 import type * as TrainRoom from "../train/index.ts";
 import type { CommandContext } from "./command.ts";
@@ -65,7 +66,29 @@ export async function runJob(name: LibraryFunction, options: object, context: Co
 function rows(value: unknown, path: string): readonly (readonly [string, string])[] {
   if (typeof value === "object" && value !== null && !Array.isArray(value))
     return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => rows(inner, path === "" ? key : `${path}.${key}`));
+  if (typeof value === "number") return [[path, readable(value)]];
   return value === undefined ? [] : [[path, typeof value === "string" ? value : JSON.stringify(value)]];
+}
+
+/** A number as people read it: whole, or four digits. */
+const readable = (value: number): string => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
+
+/** What a run's values are called for people; scripts get the names of the library by --json. */
+const RUN_WORDS: Readonly<Record<string, string>> = {
+  out: "run",
+  exported: "model",
+  failedImages: "broken images",
+};
+
+/** A run's result for people: its values by plain names, and where its report is. */
+export function formatRun(result: unknown): string {
+  if (typeof result !== "object" || result === null || !("out" in result) || typeof result.out !== "string") return formatResult(result);
+  const named = Object.entries(result).map(([key, value]: [string, unknown]) =>
+    key === "waitShare" && typeof value === "number"
+      ? (["waited", `${Math.round(100 * value)} % of the time for images`] as const)
+      : ([RUN_WORDS[key] ?? key, value] as const),
+  );
+  return formatResult({ ...Object.fromEntries(named), report: join(result.out, "report.html") });
 }
 
 /** A result for people: one line a value. */
@@ -77,10 +100,16 @@ export function formatResult(result: unknown): string {
   return lines.map(([key, value]) => `${key.padEnd(wide)}  ${value}\n`).join("");
 }
 
+export interface PrintResultOptions {
+  readonly json: boolean;
+  readonly context: CommandContext;
+  /** How people read it. */
+  readonly format?: (result: unknown) => string;
+}
+
 /** Prints a result: with `json` one object on stdout, otherwise lines for people. */
-export function printResult(result: unknown, options: { readonly json: boolean; readonly context: CommandContext }): void {
-  const { json, context } = options;
-  context.terminal.out(json ? `${JSON.stringify(result)}\n` : formatResult(result));
+export function printResult(result: unknown, { json, context, format = formatResult }: PrintResultOptions): void {
+  context.terminal.out(json ? `${JSON.stringify(result)}\n` : format(result));
 }
 
 /** Refuses devices and precisions that this release does not have. */

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { FormatError, InternalError, UsageError } from "../core/index.ts";
 import { COMMANDS } from "./commands/index.ts";
+import { formatRun } from "./library.ts";
 import { main } from "./main.ts";
 import { exitCodeOf, formatError } from "./print-error.ts";
 
@@ -26,7 +27,9 @@ async function run(...argv: string[]): Promise<{ code: number; out: string; err:
 test.each(COMMANDS.map(({ name }) => name))("tricera %s --help shows options and examples", async (name) => {
   const { code, out } = await run(...name.split(" "), "--help");
   expect(code).toBe(0);
-  expect(out).toMatch(new RegExp(`^tricera ${name}: .*\\n[\\s\\S]*Options\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`));
+  expect(out).toMatch(
+    new RegExp(`^tricera ${name}: .*\\n[\\s\\S]*\\n(Options|Other)\\n[\\s\\S]*--json[\\s\\S]*Examples\\n  tricera ${name}`),
+  );
 });
 
 test("main() shows the overview, and the version", async () => {
@@ -102,4 +105,32 @@ test("bin/tricera.js runs the command line as a process", async () => {
   await expect(promisify(execFile)(process.execPath, [bin, "nothing"])).rejects.toMatchObject({
     code: 2,
   });
+});
+
+test("a grouped help shows every option once, those that say what is trained first", () => {
+  for (const name of ["train", "distill"]) {
+    const help = COMMANDS.find((command) => command.name === name)?.help ?? "";
+    const shown = [...help.matchAll(/^ {2}--([\w-]+)/gm)].map(([, option]) => option);
+    expect(new Set(shown).size).toBe(shown.length);
+    expect(shown.slice(0, 2)).toEqual(["data", "out"]);
+    for (const option of ["set", "resume", "dense-data", "model", "precision", "help"]) expect(shown).toContain(option);
+  }
+});
+
+test("formatRun() has plain words and short numbers, and says where the report is", () => {
+  const result = { out: "runs/a", steps: 6, loss: 11.044425010681152, minutes: 0.0245, exported: "runs/a/exported/last", failedImages: 0 };
+  expect(formatRun({ ...result, waitShare: 0.579 })).toBe(
+    [
+      "run            runs/a",
+      "steps          6",
+      "loss           11.04",
+      "minutes        0.0245",
+      "model          runs/a/exported/last",
+      "broken images  0",
+      "waited         58 % of the time for images",
+      "report         runs/a/report.html",
+      "",
+    ].join("\n"),
+  );
+  expect(formatRun({ text: "seed = 0", out: "runs/a" })).toContain("seed = 0");
 });

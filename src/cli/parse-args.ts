@@ -80,5 +80,5 @@ export function need<T>(value: T | undefined, name: string, why: string): T {
 /** Throws UsageError when more than one of some options is given. */
 export function atMostOne(values: Readonly<Record<string, unknown>>, names: readonly string[]): void {
   const given = names.filter((name) => values[name] !== undefined).map((name) => `--${name}`);
-  if (given.length > 1) throw new UsageError(`Cannot use ${given.join(" and ")} together: they say the same thing; keep one`);
+  if (given.length > 1) throw new UsageError(`Cannot use ${given.join(" and ")} together: only one of them can hold; keep one`);
 }

@@ -1,10 +1,10 @@
 /** @file `tricera distill`: a frozen teacher to one student or several, in one run. */
 import type { UserConfig } from "../../train/index.ts";
 import { type Command, defineCommand } from "../command.ts";
-import { printResult, runJob } from "../library.ts";
+import { formatRun, printResult, runJob } from "../library.ts";
 import { type OptionValues, text, texts } from "../options.ts";
 import { need, parseArgs } from "../parse-args.ts";
-import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, runOptions } from "./run-options.ts";
+import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, runGroups, runOptions } from "./run-options.ts";
 
 const OPTIONS = {
   ...RUN_OPTIONS,
@@ -44,9 +44,10 @@ export const distillCommand: Command = defineCommand({
     "tricera distill --teacher runs/v3 --model vit_tiny_patch16 --model vit_micro_patch16 --data ~/photos --out runs/two --minutes 60",
   ],
   options: OPTIONS,
+  groups: runGroups(["teacher", "model"]),
   run: async (values, context) => {
     const result = await runJob("distill", await toDistillOptions(values, await configFileOf(values, context)), context);
-    printResult(result, { json: values.json ?? false, context });
+    printResult(result, { json: values.json ?? false, context, format: formatRun });
     return 0;
   },
 });

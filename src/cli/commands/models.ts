@@ -76,7 +76,7 @@ function pullNames({ weights }: ListedModel): string {
 function formatList(models: readonly ListedModel[]): string {
   const head = ["id", "parameters", "patch", "licence", "weights: names for `models pull`"];
   const rows = models.map((m) => [m.id, formatCount(m.parameters), String(m.patchSizePx), m.licence ?? "-", pullNames(m)]);
-  return `${formatTable([head, ...rows])}\n\`tricera models info ID\` shows aliases, timm's repositories, cost and licence of one.\n`;
+  return `${formatTable([head, ...rows])}\nShort names: \`vit_tiny_patch16\` is dino_vitt16, \`convnext_tiny\` is dinov3_convnext_tiny, and so on.\n\`tricera models info ID\` shows aliases, timm's repositories, cost and licence of one.\n`;
 }
 
 export const modelsListCommand: Command = defineCommand({

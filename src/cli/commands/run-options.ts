@@ -1,6 +1,6 @@
 /** @file What commands that make a run have in common: length, data, configuration, resuming. */
 import type { UserConfig } from "../../train/index.ts";
-import { type CommandContext, MACHINE } from "../command.ts";
+import { type CommandContext, MACHINE, type OptionGroup } from "../command.ts";
 import { checkDevice, loadTrainRoom } from "../library.ts";
 import { choice, flag, integer, number, type Option, type OptionValues, text, texts } from "../options.ts";
 import { atMostOne, need } from "../parse-args.ts";
@@ -20,12 +20,12 @@ export const RUN_OPTIONS: RunOptionTable = {
   data: dataOption("the images"),
   out: text("DIR", "the run folder to write"),
   epochs: number("N", "length in passes over the data", { above: 0 }),
-  steps: integer("N", "length in optimizer steps", { min: 1 }),
+  steps: integer("N", "length in optimizer steps (--epochs, --steps or --minutes: one of them; default: chosen by the data)", { min: 1 }),
   minutes: number("N", "length in minutes; the speed is measured once, then the number of steps is fixed", { above: 0 }),
   "batch-size": integer("N", "images in one micro-batch", { min: 1 }),
   accumulate: integer("N", "micro-batches in one step", { min: 1 }),
-  "knn-data": dataOption("labelled images for k-NN during training"),
-  "dense-data": text("DIR", "images with masks for patch k-NN during training"),
+  "knn-data": text("DATA", "labelled images for k-NN during training, named as --data"),
+  "dense-data": text("DIR", "images with masks for patch k-NN during training: a folder X with Xannot beside it, or images and masks"),
   resume: flag("go on with the run in --out from its last whole checkpoint"),
   "accept-data-change": flag("with --resume: go on although images were added, changed or removed"),
   overwrite: flag("delete the run that is in --out first"),
@@ -33,13 +33,26 @@ export const RUN_OPTIONS: RunOptionTable = {
   config: text("FILE", "configuration in .json, .yaml or .ts (a .ts file is run)"),
   set: texts("KEY=VALUE", "one value of the configuration, for example optim.lr=0.001"),
   "print-config": flag("print the whole configuration with the reason of every value, and stop"),
-  "dry-run": flag("measure a step, estimate memory and disk, draw the crops of a batch, and stop"),
+  "dry-run": flag("measure a step, estimate memory and disk, draw the crops of a batch and their masks (dry-run.png in --out), and stop"),
   ...MACHINE,
   decode: IMAGES.decode,
   alpha: IMAGES.alpha,
   "skip-broken": IMAGES["skip-broken"],
   ...DEVICE,
 };
+
+/** How the help shows them; `first` are the command's own, which say what is trained. */
+export function runGroups(first: readonly string[], goOn: readonly string[] = []): readonly OptionGroup[] {
+  return [
+    { title: "What is trained", names: ["data", "out", ...first] },
+    { title: "How long, how much at once", names: ["epochs", "steps", "minutes", "batch-size", "accumulate"] },
+    { title: "What is watched", names: ["knn-data", "dense-data", "log"] },
+    { title: "Look before you train", names: ["print-config", "dry-run"] },
+    { title: "Go on, begin anew", names: ["resume", "accept-data-change", "overwrite", ...goOn] },
+    { title: "Every other value", names: ["config", "set", "seed"] },
+    { title: "Images and machine", names: ["decode", "alpha", "skip-broken", "threads", "device", "precision"] },
+  ];
+}
 
 /** Short options that are aliases of configuration keys. */
 const ALIASES: Readonly<Record<string, string>> = {

@@ -1,18 +1,18 @@
 /** @file `tricera train`: self-supervised pretraining on a folder of images. */
 import type { UserConfig } from "../../train/index.ts";
 import { type Command, defineCommand } from "../command.ts";
-import { printResult, runJob } from "../library.ts";
+import { formatRun, printResult, runJob } from "../library.ts";
 import { choice, flag, type OptionValues, text } from "../options.ts";
 import { atMostOne, need, parseArgs } from "../parse-args.ts";
-import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, runOptions } from "./run-options.ts";
+import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, runGroups, runOptions } from "./run-options.ts";
 
 const OPTIONS = {
   ...RUN_OPTIONS,
   model: text("PRESET", "the network: vit_small_patch16, dinov2_vits14, dinov3_vits16, resnet18, ...; default: chosen by the data"),
-  method: choice(["dino", "dinov2", "dinov3", "simclr"], "how to train"),
+  method: choice(["dino", "dinov2", "dinov3", "simclr"], "how to train (docs/methods.md); default: dino"),
   stage: choice(["pretrain", "gram", "highres"], "dinov3: a later stage that goes on from the run in --init"),
-  init: text("WEIGHTS", "begin with these weights: a run folder, a model folder or a weights file"),
-  "allow-partial": flag("with --init: accept missing and extra weights"),
+  init: text("WEIGHTS", "begin with these weights: a run folder, a model folder or a weights file; a stage goes on from its run"),
+  "allow-partial": flag("with --init: take what fits, though some is missing or left over"),
   replay: text("DUMP", "run the step of a dump again"),
 };
 
@@ -65,12 +65,14 @@ export const trainCommand: Command = defineCommand({
     "tricera train --config run.yaml --out runs/second --dry-run",
     "tricera train --method dinov3 --data ~/photos --out runs/v3",
     "tricera train --method dinov3 --stage gram --init runs/v3 --out runs/v3-gram",
+    "tricera train --method dinov2 --init runs/v2 --data ~/other-photos --out runs/adapted",
   ],
   options: OPTIONS,
+  groups: runGroups(["method", "model", "stage", "init", "allow-partial"], ["replay"]),
   run: async (values, context) => {
     const file = await configFileOf(values, context);
     const result = await runJob("train", await toTrainOptions(values, file), context);
-    printResult(result, { json: values.json ?? false, context });
+    printResult(result, { json: values.json ?? false, context, format: formatRun });
     return 0;
   },
 });
