@@ -62,13 +62,14 @@ export interface HeadOptions extends BatchNormState {
 }
 
 /** The head without its last layer: features `[rows, width]` -> L2-normalised `[rows, bottleneck]`. */
-export function applyHeadTrunk(params: Params, x: Tensor, { config, temperature: _, ...state }: HeadOptions): Tensor {
+export function applyHeadTrunk(params: Params, x: Tensor, { config, state, onState }: HeadOptions): Tensor {
+  const running = { ...(state === undefined ? {} : { state }), ...(onState === undefined ? {} : { onState }) };
   let h = x;
   for (let i = 0; i < config.layers; i++) {
     const at = place(config, i);
     h = linear(scoped(params, config.layers === 1 ? "mlp." : `mlp.${at}.`), h);
     if (i === config.layers - 1) break;
-    if (config.batchNorm) h = batchNorm(params, h, { name: `mlp.${at + 1}`, ...state });
+    if (config.batchNorm) h = batchNorm(params, h, { name: `mlp.${at + 1}`, ...running });
     h = gelu(h);
   }
   return l2Normalize(h, 1e-12);

@@ -27,7 +27,8 @@ export async function loadInit(stepper: Stepper, from: string, { allowPartial, n
   const statistics = copyStatistics(stepper, given);
   const tensors = new Map([...given].filter(([name]) => !statistics.has(name)));
   const groups = new Set([...tensors.keys()].map(groupOf));
-  const wanted = stepper.specs.filter(({ name }) => groups.has(groupOf(name)));
+  const isNewAdapter = (name: string): boolean => name.includes(".lora_") && !tensors.has(name);
+  const wanted = stepper.specs.filter(({ name }) => groups.has(groupOf(name)) && !isNewAdapter(name));
   const mismatches = listMismatches(tensors, new Map(wanted.map((s) => [s.name, s.shape] as const)));
   if (mismatches.length > 0 && !allowPartial)
     throw new ConfigError(
