@@ -39,12 +39,17 @@ async function lookAtPatches({ run, probe, metrics, board }: LookContext, step: 
   metrics.append({ step, ...facts });
   board?.scalars(step, Object.fromEntries(Object.entries(facts).filter((e): e is [string, number] => e[1] !== undefined)));
   const top1 = facts["dense.patchTop1"];
-  if (top1 !== undefined) run.note(`Patch k-NN after step ${step}: ${(100 * top1).toFixed(1)} % of patches`);
-  for (const { text } of alarms) {
-    run.note(`ALARM at step ${step}: ${text}`);
-    probe.alarm(`Step ${step}: ${text}`);
-  }
+  if (top1 !== undefined) run.note(`Patch k-NN after step ${step}: ${percent(top1)} of patches`);
+  for (const { text } of alarms) sound({ run, probe }, step, text);
 }
+
+/** An alarm, for the terminal and the log now, and for the report. */
+export function sound({ run, probe }: Pick<LookContext, "run" | "probe">, step: number, text: string): void {
+  run.note(`ALARM at step ${step}: ${text}`);
+  probe.alarm(`Step ${step}: ${text}`);
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** k-NN of labelled images. */
 async function classify({ run, resolved, keeper, probe, metrics, board }: LookContext, step: number): Promise<void> {
@@ -52,11 +57,11 @@ async function classify({ run, resolved, keeper, probe, metrics, board }: LookCo
   const facts = Object.fromEntries(scores.map(([name, top1], i) => [i === 0 ? "knnTop1" : `knnTop1.${name}`, top1]));
   metrics.append({ step, ...facts });
   board?.scalars(step, facts);
-  const percent = (top1: number): string => `${(100 * top1).toFixed(1)} %`;
   const told = scores.map(([name, top1]) => (scores.length === 1 ? percent(top1) : `${name} ${percent(top1)}`));
   run.note(`k-NN top-1 after step ${step}: ${told.join(", ")}`);
-  await keeper.score(step, scores[0]?.[1] ?? NaN);
-  await guard({ run, resolved, probe }, step, scores[0]?.[1] ?? NaN);
+  const first = scores[0]?.[1] ?? NaN;
+  await keeper.score(step, first);
+  await guard({ run, resolved, probe }, step, first);
 }
 
 /** A fall of k-NN by so much below that of the given weights is a loss, not noise. */
@@ -67,10 +72,8 @@ async function guard({ run, resolved, probe }: Pick<LookContext, "run" | "resolv
   if (step === 0 || resolved.config.init.from === null) return;
   const start = (await readMetrics(run.dir)).find((line) => line.step === 0 && typeof line["knnTop1"] === "number")?.["knnTop1"];
   if (typeof start !== "number" || top1 >= start - GUARD_POINTS) return;
-  const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
   const text = `k-NN fell from ${percent(start)} with the given weights to ${percent(top1)}: training breaks what they know; lower optim.lr, make init.headWarmupSteps longer, or set init.loraRank=8`;
-  run.note(`ALARM at step ${step}: ${text}`);
-  probe.alarm(`Step ${step}: ${text}`);
+  sound({ run, probe }, step, text);
 }
 
 /** What the network showed before its first step, seen after that step, so that nobody waits for it. */

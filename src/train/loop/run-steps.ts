@@ -10,7 +10,7 @@ import { scheduleScalars } from "./scalars.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
 import { isGramUpdateDue, renewGramTeacher } from "./gram-teacher.ts";
 import { Keeper } from "./keeper.ts";
-import { look, type LookContext, lookAtStart } from "./looks.ts";
+import { look, type LookContext, lookAtStart, sound } from "./looks.ts";
 import { settleLength } from "./measure.ts";
 import { Probe } from "./probe.ts";
 import type { Run } from "./run.ts";
@@ -114,10 +114,7 @@ async function loop(bench: Bench, at: Standing): Promise<void> {
     at.stepMs += ms;
     const { line, alarms } = bench.watch.read(at.step, result, { scalars, ms, loader, stepsPerEpoch: loader.stepsPerEpoch });
     record(bench, at.step, line);
-    for (const alarm of alarms) {
-      run.note(`ALARM at step ${at.step}: ${alarm.text}`);
-      probe.alarm(`Step ${at.step}: ${alarm.text}`);
-    }
+    for (const { text } of alarms) sound({ run, probe }, at.step, text);
     report(bench, at.step, { line, scalars });
     if (start !== undefined) await lookAtStart(bench, start);
     start = undefined;
