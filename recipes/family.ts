@@ -6,17 +6,17 @@
  * CLOTHING holds {train,validation,test}/<class>/*.jpg, PHOTOS *.jpg, CAMVID {train,test} with {train,test}annot. Runs that are there are not
  * made again, one that was cut off goes on: start it as often as you like. Each finished run rewrites family.json, family.md and family.svg.
  */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { ProgressLine } from "../src/cli/progress-line.ts";
 import { processTerminal } from "../src/cli/terminal.ts";
 import { evalKnn, evalPatchKnn } from "../src/evals/index.ts";
-import { train, type UserConfig } from "../src/train/index.ts";
+import type { UserConfig } from "../src/train/index.ts";
 import { writeFileAtomic } from "../src/weights/index.ts";
 import { FAMILY, type FamilyName, familyConfig, familyTable, type FamilyScore, isFamilyName } from "./lib/family.ts";
 import { writeCurves } from "./lib/curves.ts";
+import { readScores, trainOrGoOn } from "./lib/go-on.ts";
 
 const { values } = parseArgs({
   options: {
@@ -46,13 +46,10 @@ async function writeImages(file: string): Promise<string> {
   return file;
 }
 
-const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
-
 const images = await writeImages(".cache/family/images.csv");
 const terminal = processTerminal();
-const scores: FamilyScore[] = [];
 const scoresFile = join(out, "scores.json");
-if (await exists(scoresFile)) scores.push(...(JSON.parse(await readFile(scoresFile, "utf8")) as FamilyScore[])); // this recipe wrote it
+const scores = await readScores<FamilyScore>(scoresFile);
 
 /** One run, made, gone on with, or found whole; then both k-NN. */
 async function runOne(name: FamilyName, seed: number): Promise<void> {
@@ -60,11 +57,7 @@ async function runOne(name: FamilyName, seed: number): Promise<void> {
   const { after } = FAMILY.find((member) => member.name === name) ?? {};
   const parent = after === undefined ? undefined : join(out, `${after}-${seed}`);
   const config: UserConfig = familyConfig(name, { images, minutes, seed, parent });
-  const progress = new ProgressLine(terminal);
-  progress.note(`${name}, seed ${seed}`);
-  const options = { out: dir, onNotice: (line: string) => progress.note(line), onProgress: progress.onProgress };
-  const result = await ((await exists(join(dir, "config.json"))) ? train({ ...options, resume: true }) : train({ ...options, config }));
-  progress.done();
+  const result = await trainOrGoOn(`${name}, seed ${seed}`, { out: dir, config, terminal });
   const model = join(dir, "exported", "last");
   const knn = await evalKnn({ model, train: join(clothing ?? "", "train"), test: join(clothing ?? "", "test"), k: [20] });
   const sets = { train: join(camvid ?? "", "train"), test: join(camvid ?? "", "test") };

@@ -6,15 +6,14 @@
  * CLOTHING holds {train,test}/<class>/*.jpg, CIFAR the same of CIFAR-10. Finished runs are not made again, one that was cut off goes on.
  * Each finished run rewrites sizes.json and sizes.md.
  */
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { ProgressLine } from "../src/cli/progress-line.ts";
 import { processTerminal } from "../src/cli/terminal.ts";
-import { train, type UserConfig } from "../src/train/index.ts";
+import type { UserConfig } from "../src/train/index.ts";
 import { writeFileAtomic } from "../src/weights/index.ts";
 import { knnCurve } from "./lib/curves.ts";
+import { readScores, trainOrGoOn } from "./lib/go-on.ts";
 import { pixelKnn, writeManifest } from "./lib/labelled.ts";
 import { type SizeName, type SizeScore, SIZES, sizesTable } from "./lib/sizes.ts";
 
@@ -36,8 +35,7 @@ const minutes = Number(values.minutes);
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const terminal = processTerminal();
 const scoresFile = join(out, "scores.json");
-const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;
-const scores: SizeScore[] = (await exists(scoresFile)) ? (JSON.parse(await readFile(scoresFile, "utf8")) as SizeScore[]) : []; // this recipe wrote it
+const scores = await readScores<SizeScore>(scoresFile);
 
 async function runOne(name: SizeName, method: "dino" | "dinov2"): Promise<void> {
   const size = SIZES[name];
@@ -54,11 +52,7 @@ async function runOne(name: SizeName, method: "dino" | "dinov2"): Promise<void> 
     train: { minutes },
   };
   const dir = join(out, `${name}-${method}`);
-  const progress = new ProgressLine(terminal);
-  progress.note(`${name}, ${method}`);
-  const options = { out: dir, onNotice: (line: string) => progress.note(line), onProgress: progress.onProgress };
-  const result = await ((await exists(join(dir, "config.json"))) ? train({ ...options, resume: true }) : train({ ...options, config }));
-  progress.done();
+  const result = await trainOrGoOn(`${name}, ${method}`, { out: dir, config, terminal });
   const curve = await knnCurve(dir, "minutes");
   const [untrained, last, best] = [curve[0]?.[1] ?? NaN, curve.at(-1)?.[1] ?? NaN, Math.max(...curve.map(([, y]) => y))];
   const pixels = await pixelKnn(bank, test, { sizePx: size.imageSizePx });
