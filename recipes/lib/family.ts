@@ -31,6 +31,7 @@ export interface FamilyOptions {
   readonly minutes: number;
   readonly seed: number;
   readonly parent: string | undefined;
+  readonly threads: number | undefined;
 }
 
 /** One size and one amount of work for all: what differs is what the methods differ in. */
@@ -38,9 +39,9 @@ const SIZES = { width: 128, depth: 6, heads: 4, patchSizePx: 8, imageSizePx: 64 
 const CROPS = { globalSizePx: 64, localSizePx: 32, localCount: 4 } as const;
 
 /** What a member is told; everything else is chosen for its method. */
-export function familyConfig(name: FamilyName, { images, minutes, seed, parent }: FamilyOptions): UserConfig {
+export function familyConfig(name: FamilyName, { images, minutes, seed, parent, threads }: FamilyOptions): UserConfig {
   const { steps } = FAMILY.find((member) => member.name === name) ?? { steps: 0 };
-  const train = { steps: Math.max(1, Math.round((steps * minutes) / 15)), batchSize: 32 };
+  const train = { steps: Math.max(1, Math.round((steps * minutes) / 15)), batchSize: 32, ...(threads === undefined ? {} : { threads }) };
   const common = { seed, train, log: { imagesEverySteps: 0 } };
   const fresh = { ...common, data: { path: images }, crops: CROPS };
   const model = { arch: "vit", ...SIZES };
