@@ -11,7 +11,7 @@ import { CONVNEXT_PRESETS, resnetPreset } from "../nn/index.ts";
 import { convnextToHuggingFaceConfig, writeModelFolder, writeSafetensors } from "../weights/index.ts";
 import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/conv-weights.ts";
 import { embed } from "./embed.ts";
-import type { Pooling } from "./encoder.ts";
+import type { Pooling } from "./trace-encoder.ts";
 import { openModel } from "./model.ts";
 import { familyPreprocessing } from "./processor.ts";
 import { readFeatureTable } from "./table.ts";

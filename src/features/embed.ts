@@ -6,7 +6,7 @@ import { type DataList, entryName, listData } from "../data/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { openEvalPool } from "../images/node/index.ts";
 import { writeFileAtomic } from "../weights/index.ts";
-import type { Pooling } from "./encoder.ts";
+import type { Pooling } from "./trace-encoder.ts";
 import { type Extracted, extractFeatures } from "./extract.ts";
 import { openModel } from "./model.ts";
 import type { DecodeRules, Preprocessing } from "./processor.ts";

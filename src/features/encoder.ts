@@ -2,38 +2,14 @@
 import { ConfigError, InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { Builder, concat, reduceMean, reshape, slice, type Tensor } from "../engine/trace/index.ts";
-import {
-  applyViT,
-  type BackboneConfig,
-  backboneFeatures,
-  backboneSpecs,
-  backboneState,
-  backboneWidth,
-  gridSideOf,
-  isViT,
-  type Params,
-  patchSizeOf,
-  prefixTokens,
-  traceParams,
-  type ViTConfig,
-} from "../nn/index.ts";
-
-/** `patch`: every patch token; `all`: the class token, registers where there are any, then the patches. `mean` is over the patches. */
-export type Pooling = "cls" | "mean" | "cls+mean" | "patch" | "all";
+import { type BackboneConfig, backboneWidth, gridSideOf, isViT, patchSizeOf, prefixTokens } from "../nn/index.ts";
+import { type EncoderRequest, type Pooling, traceEncoder } from "./trace-encoder.ts";
 
 export interface EncoderOptions {
   readonly config: BackboneConfig;
   /** Parameters and running statistics by their names without a prefix; read in place, so a network in training may be given. */
   readonly params: ReadonlyMap<string, Float32Array>;
   readonly device: Device;
-}
-
-interface What {
-  readonly pool: Pooling;
-  readonly batch: number;
-  readonly sizePx: number;
-  readonly attention: boolean;
 }
 
 /** Programs kept (contracts 29); a run uses a full batch and a last, smaller one, for features and for pictures. */
@@ -97,7 +73,7 @@ export class Encoder implements Disposable {
     return { features: floats(program.outputs, "features"), attention: attention ? floats(program.outputs, "attention") : undefined };
   }
 
-  #program(what: What): Program {
+  #program(what: EncoderRequest): Program {
     const key = JSON.stringify(what);
     const known = this.#programs.get(key);
     if (known !== undefined) {
@@ -127,54 +103,4 @@ function floats(side: ReadonlyMap<string, TypedArray>, name: string): Float32Arr
   const view = side.get(name);
   if (!(view instanceof Float32Array)) throw new InternalError(`Cannot encode: the program has no float32 "${name}"`);
   return view;
-}
-
-function traceEncoder(config: BackboneConfig, what: What): ReturnType<Builder["graph"]> {
-  const builder = new Builder();
-  const params = traceParams(builder, backboneSpecs(config), { prefix: "backbone." });
-  const images = builder.input("images", [what.batch, config.channels ?? 3, what.sizePx, what.sizePx]);
-  const features = isViT(config) ? vitTokens(params, images, { config, what }) : mapTokens(params, images, config);
-  builder.output("features", pooled(features, what));
-  return builder.graph();
-}
-
-/** What a pooling is made of. */
-interface Tokens {
-  readonly cls: Tensor;
-  /** `[b, p, d]`; `all` has what comes before the patches, too. Absent where only the class token was asked for. */
-  readonly patches?: Tensor;
-  readonly all?: Tensor;
-}
-
-function vitTokens(params: Params, images: Tensor, { config, what }: { readonly config: ViTConfig; readonly what: What }): Tokens {
-  const { pool, batch, sizePx, attention } = what;
-  const { builder } = images;
-  const patches = gridSideOf(config, sizePx) ** 2;
-  const first = prefixTokens(config);
-  const onAttention = (p: Tensor): void => {
-    const queries = slice(p, 2, [0, 1]);
-    builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
-  };
-  const output = pool === "cls" ? "cls" : "tokens";
-  const out = applyViT(params, images, { config, output, ...(attention ? { onAttention } : {}) });
-  if (pool === "cls") return { cls: out };
-  return { cls: reshape(slice(out, 1, [0, 1]), [batch, config.width]), patches: slice(out, 1, [first, first + patches]), all: out };
-}
-
-function mapTokens(params: Params, images: Tensor, config: BackboneConfig): Tokens {
-  const { builder } = images;
-  const running = new Map(backboneState(config).map((s) => [s.name, builder.input(`backbone.${s.name}`, s.shape, { kind: "state" })]));
-  const state: Params = (name) => running.get(name) ?? params(name);
-  const { cls, patches } = backboneFeatures(params, images, { config, patches: true, ...(running.size > 0 ? { state } : {}) });
-  if (patches === undefined) return { cls };
-  const [b = 1, d = 1] = cls.shape;
-  return { cls, patches, all: concat([reshape(cls, [b, 1, d]), patches], 1) };
-}
-
-function pooled({ cls, patches = cls, all = cls }: Tokens, { pool, batch }: What): Tensor {
-  if (pool === "cls") return cls;
-  if (pool === "all") return all;
-  if (pool === "patch") return patches;
-  const mean = reshape(reduceMean(patches, [1]), [batch, cls.shape[1] ?? 1]);
-  return pool === "mean" ? mean : concat([cls, mean], 1);
 }

@@ -2,7 +2,8 @@
 import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
 import { type DataEntry, type DataList, entryName, imageRef, nameFailure } from "../data/index.ts";
 import type { EvalBatch, EvalPool, FailedImage } from "../images/node/index.ts";
-import type { Encoder, Pooling } from "./encoder.ts";
+import type { Encoder } from "./encoder.ts";
+import type { Pooling } from "./trace-encoder.ts";
 
 export interface ExtractOptions extends JobOptions {
   readonly encoder: Encoder;
