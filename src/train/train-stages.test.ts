@@ -99,6 +99,10 @@ describe("methods as runs", () => {
     await expect(train({ config: staged, out: join(dir, "gram-c") })).rejects.toThrow(
       /Cannot anchor to the Gram teacher.*of another shape.*width, patch size, blocks and registers/,
     );
+    const absent: UserConfig = { ...staged, gram: { teacher: join(dir, "nowhere") } };
+    await expect(train({ config: absent, out: join(dir, "gram-d") })).rejects.toThrow(
+      /Cannot anchor to the Gram teacher ".*nowhere": there is no ".*teacher\.safetensors"; give a run folder/,
+    );
   });
 
   test("a backbone of another method begins a run: partly only when allowed, and every tensor is accounted for", async () => {

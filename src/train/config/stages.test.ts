@@ -184,3 +184,11 @@ const REFUSED: readonly (readonly [string, UserConfig, RunFacts, RegExp])[] = [
 test.each(REFUSED)("resolveConfig() refuses %s", (_, user, facts, message) => {
   expect(() => resolveConfig(user, facts)).toThrow(message);
 });
+
+test("a later stage keeps the network: another preset is refused, the same one may be named", () => {
+  const named = (arch: string): UserConfig => ({ ...GRAM, model: { arch } });
+  expect(() => resolveConfig(named("vit_tiny_patch8"), AFTER)).toThrow(
+    /^Cannot start stage "gram" with the network "vit_tiny_patch8": the run it goes on from has "vit_nano_patch8"; leave --model/,
+  );
+  expect(resolveConfig(named("vit_nano_patch8"), AFTER).config.model).toEqual(PARENT.model);
+});

@@ -1,6 +1,7 @@
 /** @file Stages after the first: whether there is a run to go on from, and whether the network is still the same. */
 import { isDeepStrictEqual } from "node:util";
 import { ConfigError } from "../../core/index.ts";
+import { parseArch } from "./arch.ts";
 import type { HeadConfig, ModelConfig, RunFacts, TopName, TrainConfig, UserConfig } from "./types.ts";
 
 /** Throws ConfigError for a stage that the method does not have, or that has nothing to go on from. */
@@ -24,6 +25,17 @@ export function checkStage(
       `Cannot start stage "${stage}": the run to go on from was trained by method "${parent.method}"; name a run of DINOv3 by --init (init.from)`,
       { keyPath: "init.from" },
     );
+  const [arch, before] = [user.model?.arch, parent?.model.arch];
+  if (arch !== undefined && before !== undefined && arch !== before && !isDeepStrictEqual(ownName(arch), ownName(before)))
+    throw new ConfigError(
+      `Cannot start stage "${stage}" with the network "${arch}": the run it goes on from has "${before}"; leave --model (model.arch) out`,
+      { keyPath: "model.arch" },
+    );
+}
+
+/** What a preset stands for, whatever it is called. */
+function ownName(arch: string): unknown {
+  return { ...parseArch(arch), name: "" };
 }
 
 /** Keys that change no tensor of a network. */

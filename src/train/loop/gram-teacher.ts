@@ -1,4 +1,5 @@
 /** @file The Gram teacher: which of a run's teachers it is, its weights, and when it is renewed. DINOv3 §4.2; spec §3.6. */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../../core/index.ts";
 import { readSafetensors } from "../../weights/index.ts";
@@ -69,6 +70,11 @@ export async function loadGramTeacher(stepper: Stepper, config: Pick<TrainConfig
     );
   const dir = (await findParent(from))?.last.dir ?? from;
   const file = from.endsWith(".safetensors") ? from : join(dir, "teacher.safetensors");
+  if ((await stat(file).catch(() => undefined)) === undefined)
+    throw new ConfigError(
+      `Cannot anchor to the Gram teacher "${from}": there is no "${file}"; give a run folder, one of its checkpoints, or a .safetensors file`,
+      { keyPath: "gram.teacher" },
+    );
   const { tensors } = await readSafetensors(file);
   const own = new Map([...tensors].filter(([name]) => name.startsWith("backbone.")));
   const mismatches = listMismatches(own, new Map(network.specs.map((s) => [s.name, s.shape] as const)));
