@@ -100,4 +100,5 @@ for (const seed of values.seeds.split(",").map(Number))
       throw new Error(`Cannot run "${name}": the family has none of that name; choose of ${FAMILY.map((f) => f.name).join(", ")}`);
     if (!scores.some((s) => s.name === name && s.seed === seed)) await runOne(name, seed);
   }
+await report(); // of runs that were made elsewhere, too
 terminal.out(familyTable(scores, { command: "this", minutes }));

@@ -1,7 +1,7 @@
 /** @file The members of the family recipe: what each is told, and the table of what they reached. */
 import type { UserConfig } from "../../src/train/index.ts";
 
-export type FamilyName = "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
+export type FamilyName = "untrained" | "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
 
 export interface FamilyMember {
   readonly name: FamilyName;
@@ -12,8 +12,9 @@ export interface FamilyMember {
   readonly after?: FamilyName;
 }
 
-/** In the order of the papers. */
+/** In the order of the papers; before them random weights, moved by one step at the start of its warm-up. */
 export const FAMILY: readonly FamilyMember[] = [
+  { name: "untrained", title: "untrained", steps: 1 },
   { name: "dino", title: "DINO", steps: 3000 },
   { name: "ibot", title: "+ iBOT", steps: 2900 },
   { name: "dinov2", title: "DINOv2", steps: 2800 },
@@ -46,6 +47,7 @@ export function familyConfig(name: FamilyName, { images, minutes, seed, parent, 
   const fresh = { ...common, data: { path: images }, crops: CROPS };
   const model = { arch: "vit", ...SIZES };
   switch (name) {
+    case "untrained":
     case "dino":
       return { ...fresh, method: "dino", model };
     case "ibot":
