@@ -91,6 +91,22 @@ test("resolveConfig() gives a bare ViT the ingredients of the method", () => {
   });
 });
 
+test("resolveConfig() starts LayerScale at 1 for few pictures, and says why; published values and ConvNeXt's stay", () => {
+  const few: RunFacts = { ...FACTS, images: 10_000 };
+  for (const arch of ["vit_tiny_patch16", "dinov2_vits14"]) {
+    const { config, reasons } = resolveConfig({ method: "dinov2", model: { arch } }, few);
+    expect(config.model.layerScale).toBe(1);
+    expect(reasons["model.layerScale"]).toBe(
+      "10,000 pictures make short runs: from the published 0.00001 the class token sees nothing for too long",
+    );
+  }
+  const of = (user: Parameters<typeof resolveConfig>[0], facts: RunFacts): number => resolveConfig(user, facts).config.model.layerScale;
+  expect(of({ method: "dinov3", model: { arch: "dinov3_vits16" } }, FACTS)).toBe(1e-5);
+  expect(of({ method: "dinov3", model: { arch: "convnext_tiny" } }, few)).toBe(1e-6);
+  expect(of({ method: "dinov2", model: { arch: "dino_vits16" } }, few)).toBe(0);
+  expect(of({ method: "dinov2", model: { layerScale: 1e-5 } }, few)).toBe(1e-5);
+});
+
 test("resolveConfig() gives a SwiGLU without a hidden width two thirds of the MLP's, in eights", () => {
   const { model } = resolveConfig({ method: "dinov2", model: { width: 1024, depth: 24, heads: 16, ffn: "swiglu-fused" } }, FACTS).config;
   expect(model.ffnHidden).toBe(2736);

@@ -1,5 +1,5 @@
 /** @file Rules of what a network is made of: its line's ingredients, a published network's own, or what the method needs. */
-import { because, type Because, type Chooser, published } from "./choose.ts";
+import { because, type Because, type Chooser, published, SMALL_DATA } from "./choose.ts";
 import { type ArchLine, type Ingredients, INGREDIENTS, LINE_TITLES, swigluHidden } from "./ingredients.ts";
 import type { MethodName, ModelConfig } from "./types.ts";
 
@@ -23,7 +23,14 @@ export function settleIngredients(
     own,
     width,
     method,
-  }: { readonly line: ArchLine; readonly own: Partial<Ingredients>; readonly width: number; readonly method: MethodName },
+    images,
+  }: {
+    readonly line: ArchLine;
+    readonly own: Partial<Ingredients>;
+    readonly width: number;
+    readonly method: MethodName;
+    readonly images: number;
+  },
 ): Ingredients {
   // a chooser takes one key at a time, and the ingredients are keys of the model's section with the same types
   const choose = chooser as unknown as Chooser<Ingredients>;
@@ -45,7 +52,7 @@ export function settleIngredients(
     dropPathUniform: plain("dropPathUniform"),
     posInterpolation: choose("posInterpolation", () => interpolationRule(own, line)),
     registers: plain("registers"),
-    layerScale: plain("layerScale"),
+    layerScale: choose("layerScale", () => layerScaleRule(own.layerScale ?? parts.layerScale, { line, images })),
     ffn,
     ffnHidden: gated
       ? choose("ffnHidden", () => because(swigluHidden(width), "two thirds of 4 x width, in eights: as many parameters as an MLP has"))
@@ -62,6 +69,19 @@ export function settleIngredients(
     maskToken: choose("maskToken", () => maskTokenRule(line, method)),
     localClsNorm: plain("localClsNorm"),
   };
+}
+
+/**
+ * LayerScale starts at 1e-5 in DINOv2 and DINOv3: blocks add next to nothing, and the class token of every picture is the same. Balanced over
+ * a batch, equal logits make uniform targets, and a short run never leaves them. On 10,000 pictures of CIFAR-10 (ViT of 4 blocks, width 128,
+ * DINOv2, 600 steps of 64) the loss between global crops stays at that of guessing with 1e-5, and k-NN reaches 26.9 %; 29.7 % from 0.1,
+ * 34.2 % from 1, where DINO reaches 30.8 %.
+ */
+function layerScaleRule(value: number, { line, images }: { readonly line: ArchLine; readonly images: number }): Because<number> {
+  if (value === 0) return because(0, `${LINE_TITLES[line]} has none`);
+  if (line === "convnext" || images >= SMALL_DATA) return because(value, `${LINE_TITLES[line]} has it so`);
+  const few = images.toLocaleString("en-US");
+  return because(1, `${few} pictures make short runs: from the published ${value} the class token sees nothing for too long`);
 }
 
 function interpolationRule(own: Partial<Ingredients>, line: ArchLine): Because<ModelConfig["posInterpolation"]> {

@@ -109,7 +109,7 @@ export function settleModel(chooser: Chooser<ModelConfig>, options: ModelRuleOpt
   const width = choose("width", () => because(size.width, reason));
   const depth = choose("depth", () => because(size.depth, reason));
   const line = named?.line ?? lineOf(method);
-  const parts = settleIngredients(choose, { line, own: named?.own ?? {}, width, method });
+  const parts = settleIngredients(choose, { line, own: named?.own ?? {}, width, method, images: facts.images });
   return {
     arch,
     depth,
