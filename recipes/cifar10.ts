@@ -24,7 +24,7 @@ const { data, out, resume } = values;
 
 /** What led to these settings is in README.md beside this file. */
 const config: UserConfig = {
-  data: { path: await writeManifest(".cache/cifar10/all.csv", { folder: join(data, "train"), perClass: 5000 }) },
+  data: { path: await writeManifest(".cache/cifar10/all.csv", { folders: [join(data, "train")], perClass: 5000 }) },
   model: { arch: "vit", width: 128, depth: 4, heads: 4, patchSizePx: 4, imageSizePx: 32, posEmbedInit: "sincos" },
   crops: { globalSizePx: 32, localSizePx: 16, localCount: 2 },
   head: { prototypes: 1024 },
@@ -40,7 +40,7 @@ await runRecipe({
   config,
   out,
   resume,
-  bank: await writeManifest(".cache/cifar10/bank.csv", { folder: join(data, "train"), perClass: 1000 }),
-  test: await writeManifest(".cache/cifar10/test.csv", { folder: join(data, "test"), perClass: 200 }),
+  bank: await writeManifest(".cache/cifar10/bank.csv", { folders: [join(data, "train")], perClass: 1000 }),
+  test: await writeManifest(".cache/cifar10/test.csv", { folders: [join(data, "test")], perClass: 200 }),
   sizePx: 32,
 });

@@ -44,7 +44,7 @@ await runRecipe({
   config,
   out,
   resume,
-  bank: await writeManifest(".cache/clothing/bank.csv", { folder: join(data, "train"), perClass: ALL }),
-  test: await writeManifest(".cache/clothing/test.csv", { folder: join(data, "test"), perClass: ALL }),
+  bank: await writeManifest(".cache/clothing/bank.csv", { folders: [join(data, "train")], perClass: ALL }),
+  test: await writeManifest(".cache/clothing/test.csv", { folders: [join(data, "test")], perClass: ALL }),
   sizePx: 96,
 });

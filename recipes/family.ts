@@ -18,6 +18,7 @@ import { writeFileAtomic } from "../src/weights/index.ts";
 import { FAMILY, type FamilyName, familyConfig, familyTable, type FamilyScore, isFamilyName } from "./lib/family.ts";
 import { writeCurves } from "./lib/curves.ts";
 import { readScores, trainOrGoOn } from "./lib/go-on.ts";
+import { pixelKnn, writeManifest } from "./lib/labelled.ts";
 
 const { values } = parseArgs({
   options: {
@@ -50,6 +51,9 @@ async function writeImages(file: string): Promise<string> {
 }
 
 const images = await writeImages(".cache/family/images.csv");
+const bank = await writeManifest(".cache/family/bank.csv", { folders: [join(clothing, "train")] });
+const queries = await writeManifest(".cache/family/queries.csv", { folders: [join(clothing, "validation"), join(clothing, "test")] });
+const pixels = await pixelKnn(bank, queries, { sizePx: 64 });
 const terminal = processTerminal();
 const scoresFile = join(out, "scores.json");
 const scores = await readScores<FamilyScore>(scoresFile);
@@ -62,7 +66,7 @@ async function runOne(name: FamilyName, seed: number): Promise<void> {
   const config: UserConfig = familyConfig(name, { images, minutes, seed, parent, threads });
   const result = await trainOrGoOn(`${name}, seed ${seed}`, { out: dir, config, terminal });
   const model = join(dir, "exported", "last");
-  const knn = await evalKnn({ model, train: join(clothing ?? "", "train"), test: join(clothing ?? "", "test"), k: [20] });
+  const knn = await evalKnn({ model, train: bank, test: queries, k: [20] });
   const sets = { train: join(camvid ?? "", "train"), test: join(camvid ?? "", "test") };
   const dense = await evalPatchKnn({ model, ...sets, imageSizePx: 192, maxBank: 20_000, maxQueries: 20_000 });
   const score = { name, seed, steps: result.steps ?? 0, minutes, knn: knn.top1["20"] ?? NaN, patch: dense.patchTop1, miou: dense.miou };
@@ -74,7 +78,7 @@ async function runOne(name: FamilyName, seed: number): Promise<void> {
 /** Table and picture of what is there so far. */
 async function report(): Promise<void> {
   const command = `node recipes/family.ts --clothing DIR --photos DIR --camvid DIR --minutes ${minutes} --seeds ${values.seeds}`;
-  await writeFileAtomic(join(HERE, "family.md"), familyTable(scores, { command, minutes }));
+  await writeFileAtomic(join(HERE, "family.md"), familyTable(scores, { command, minutes, pixels }));
   const points = (pick: (s: FamilyScore) => number, seed: number): [number, number][] =>
     FAMILY.flatMap(({ name }, i): [number, number][] => {
       const found = scores.find((s) => s.name === name && s.seed === seed);
@@ -91,7 +95,7 @@ async function report(): Promise<void> {
       { name: `patches, seed ${seed}`, points: points((s) => s.patch, seed) },
     ]),
   } as const;
-  await writeCurves(HERE, "family", { chart, facts: { minutes, scores } });
+  await writeCurves(HERE, "family", { chart, facts: { minutes, pixels, scores } });
 }
 
 for (const seed of values.seeds.split(",").map(Number))
@@ -101,4 +105,4 @@ for (const seed of values.seeds.split(",").map(Number))
     if (!scores.some((s) => s.name === name && s.seed === seed)) await runOne(name, seed);
   }
 await report(); // of runs that were made elsewhere, too
-terminal.out(familyTable(scores, { command: "this", minutes }));
+terminal.out(familyTable(scores, { command: "this", minutes, pixels }));

@@ -59,8 +59,8 @@ const peerSettings = (seed: number): string[] =>
   }).map(([key, value]) => `${key}=${value}`);
 
 const lists = {
-  all: await writeManifest(".cache/same-science/all.csv", { folder: join(data, "train"), perClass: SHARED.images / 10 }),
-  test: await writeManifest(".cache/same-science/test.csv", { folder: join(data, "test"), perClass: 200 }),
+  all: await writeManifest(".cache/same-science/all.csv", { folders: [join(data, "train")], perClass: SHARED.images / 10 }),
+  test: await writeManifest(".cache/same-science/test.csv", { folders: [join(data, "test")], perClass: 200 }),
 };
 
 /** The script's recipe in our words; every value it sets is set here. */

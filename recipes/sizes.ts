@@ -41,9 +41,9 @@ async function runOne(name: SizeName, method: "dino" | "dinov2"): Promise<void> 
   const size = SIZES[name];
   const folder = folders[size.set];
   const at = (part: string): string => join(".cache", "sizes", `${name}-${part}.csv`);
-  const images = await writeManifest(at("images"), { folder: join(folder, "train"), perClass: size.perClass });
-  const bank = await writeManifest(at("bank"), { folder: join(folder, "train"), perClass: size.bankPerClass });
-  const test = await writeManifest(at("test"), { folder: join(folder, "test"), perClass: 200 });
+  const images = await writeManifest(at("images"), { folders: [join(folder, "train")], perClass: size.perClass });
+  const bank = await writeManifest(at("bank"), { folders: [join(folder, "train")], perClass: size.bankPerClass });
+  const test = await writeManifest(at("test"), { folders: [join(folder, "test")], perClass: 200 });
   const config: UserConfig = {
     method,
     data: { path: images },

@@ -10,17 +10,18 @@ import { writeFileAtomic } from "../../src/weights/index.ts";
 const MEAN = [0.485, 0.456, 0.406] as const;
 const STD = [0.229, 0.224, 0.225] as const;
 
-/** Writes a manifest of the first `perClass` files of each class folder, by name. Returns its path. */
+/** Writes a manifest of the first `perClass` files of each class folder, by name; of several folders, one after another. Returns its path. */
 export async function writeManifest(
   file: string,
-  { folder, perClass }: { readonly folder: string; readonly perClass: number },
+  { folders, perClass = Infinity }: { readonly folders: readonly string[]; readonly perClass?: number },
 ): Promise<string> {
   const rows: string[] = [];
-  for (const entry of (await readdir(folder, { withFileTypes: true }))
-    .filter((e) => e.isDirectory())
-    .sort((a, b) => (a.name < b.name ? -1 : 1)))
-    for (const name of (await readdir(join(folder, entry.name))).sort().slice(0, perClass))
-      rows.push(`${resolve(folder, entry.name, name)},${entry.name}`);
+  for (const folder of folders)
+    for (const entry of (await readdir(folder, { withFileTypes: true }))
+      .filter((e) => e.isDirectory())
+      .sort((a, b) => (a.name < b.name ? -1 : 1)))
+      for (const name of (await readdir(join(folder, entry.name))).sort().slice(0, perClass))
+        rows.push(`${resolve(folder, entry.name, name)},${entry.name}`);
   await writeFileAtomic(file, `path,label\n${rows.join("\n")}\n`);
   return file;
 }
