@@ -17,7 +17,21 @@ export {
   type EvalPatchKnnOptions,
   type PatchKnnResult,
 } from "./evals/index.ts";
-export { embed, type EmbedOptions, type EmbedResult, type Pooling } from "./features/index.ts";
+export {
+  embed,
+  type EmbedImageOptions,
+  type EmbedOptions,
+  type EmbedResult,
+  type ImageFeatures,
+  type LayerFeatures,
+  type LoadedModel,
+  loadModel,
+  type LoadModelOptions,
+  type Picture,
+  type Pooling,
+  type RawPicture,
+  type ResizePolicy,
+} from "./features/index.ts";
 export {
   distill,
   type DistillOptions,

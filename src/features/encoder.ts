@@ -2,8 +2,8 @@
 import { ConfigError, InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
-import { type BackboneConfig, backboneWidth, gridSideOf, isViT, patchSizeOf, prefixTokens } from "../nn/index.ts";
-import { type EncoderRequest, type Pooling, traceEncoder } from "./trace-encoder.ts";
+import { type BackboneConfig, backboneWidth, type Grid, isViT, patchSizeOf, prefixTokens } from "../nn/index.ts";
+import { type EncoderRequest, gridOfSize, noRegisters, type PictureSize, type Pooling, sidesOf, traceEncoder } from "./trace-encoder.ts";
 
 export interface EncoderOptions {
   readonly config: BackboneConfig;
@@ -15,8 +15,17 @@ export interface EncoderOptions {
 /** Programs kept (contracts 29); a run uses a full batch and a last, smaller one, for features and for pictures. */
 const MAX_PROGRAMS = 8;
 
+export interface EncodeRequest {
+  readonly pool: Pooling;
+  readonly sizePx: PictureSize;
+  readonly attention?: boolean;
+  /** Blocks by number, -1 the last; only the last unless said. */
+  readonly layers?: readonly number[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export interface Encoded {
-  /** `[b, d]`, or `[b, p, d]` for tokens; valid until the next call. */
+  /** `[b, d]`, or `[b, p, d]` for tokens; of several layers `[b, l, …]`; valid until the next call. */
   readonly features: Float32Array;
   /** Class-token attention of the last block over the patches, `[b, h, p]`, when asked for. */
   readonly attention: Float32Array | undefined;
@@ -33,11 +42,22 @@ export class Encoder implements Disposable {
     this.#options = options;
   }
 
-  /** Vectors of one picture: 1, or its tokens. */
-  tokens(pool: Pooling, sizePx: number): number {
-    const patches = gridSideOf(this.config, sizePx) ** 2;
+  /** Vectors of one picture and layer: 1, or its tokens. Throws ConfigError for the registers of a network without any. */
+  tokens(pool: Pooling, sizePx: PictureSize): number {
+    const { rows, columns } = this.grid(sizePx);
     const prefix = isViT(this.config) ? prefixTokens(this.config) : 1;
-    return pool === "patch" ? patches : pool === "all" ? prefix + patches : 1;
+    if (pool === "registers") return prefix > 1 ? prefix - 1 : noRegisters();
+    return pool === "patch" ? rows * columns : pool === "all" ? prefix + rows * columns : 1;
+  }
+
+  /** The patches of a picture. */
+  grid(sizePx: PictureSize): Grid {
+    return gridOfSize(this.config, sizePx);
+  }
+
+  /** Attention heads; none of a convolutional network. */
+  get heads(): number {
+    return isViT(this.config) ? this.config.heads : 0;
   }
 
   /** Side of a patch, or the stride of the last map. */
@@ -50,16 +70,8 @@ export class Encoder implements Disposable {
     return backboneWidth(this.config) * (pool === "cls+mean" ? 2 : 1);
   }
 
-  /** Images `[b, 3, s, s]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
-  async encode(
-    images: Float32Array,
-    {
-      pool,
-      sizePx,
-      attention = false,
-      signal,
-    }: { readonly pool: Pooling; readonly sizePx: number; readonly attention?: boolean; readonly signal?: AbortSignal | undefined },
-  ): Promise<Encoded> {
+  /** Images `[b, 3, y, x]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
+  async encode(images: Float32Array, { pool, sizePx, attention = false, layers, signal }: EncodeRequest): Promise<Encoded> {
     if (attention && !isViT(this.config))
       throw new ConfigError(
         `Cannot show attention: a ${this.config.family === "convnext" ? "ConvNeXt" : "ResNet"} has none; leave it out, or choose a vision transformer`,
@@ -67,7 +79,8 @@ export class Encoder implements Disposable {
           keyPath: "attention",
         },
       );
-    const program = this.#program({ pool, sizePx, attention, batch: images.length / (3 * sizePx * sizePx) });
+    const { height, width } = sidesOf(sizePx);
+    const program = this.#program({ pool, sizePx, attention, layers, batch: images.length / (3 * height * width) });
     floats(program.inputs, "images").set(images);
     await program.run({ signal });
     return { features: floats(program.outputs, "features"), attention: attention ? floats(program.outputs, "attention") : undefined };

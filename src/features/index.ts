@@ -1,9 +1,13 @@
 /** @file Features: encoders, models opened from folders, tables. */
 export { embed, type EmbedOptions, type EmbedResult, extractByModel, type ExtractRequest, type HowExtracted } from "./embed.ts";
-export { type Encoded, Encoder, type EncoderOptions } from "./encoder.ts";
+export { type Encoded, Encoder, type EncodeRequest, type EncoderOptions } from "./encoder.ts";
 export { type FeatureTable, isFeatureTable, readFeatureTable } from "./table.ts";
 export { type Extracted, extractFeatures, type ExtractOptions, normalizeRows } from "./extract.ts";
+export { type ResizePolicy } from "./fit.ts";
+export { type ImageFeatures, type LayerFeatures, splitTokens, type TokenLayout } from "./image-features.ts";
+export { type EmbedImageOptions, type LoadedModel, loadModel, type LoadModelOptions } from "./load-model.ts";
+export { type Picture, type RawPicture } from "./picture.ts";
 export { openModel, type OpenModel } from "./model.ts";
 export { type Nearest, nearestNeighbours, type NearestOptions, planSearch, type SearchBlocks, type SearchPlan } from "./nearest.ts";
-export { type EncoderRequest, type Pooling, traceEncoder } from "./trace-encoder.ts";
+export { type EncoderRequest, type PictureSize, type Pooling, traceEncoder } from "./trace-encoder.ts";
 export type { DecodeRules, Preprocessing } from "./processor.ts";

@@ -1,11 +1,15 @@
 /** @file The graph that turns pictures into features: traced once a batch size and a pooling, run here, exported, or run in a browser. */
-import { Builder, concat, reduceMean, reshape, slice, type Tensor } from "../engine/trace/index.ts";
+import { ConfigError } from "../core/index.ts";
+import { Builder, concat, exp, log, maximum, mul, reduceMean, reshape, slice, type Tensor } from "../engine/trace/index.ts";
 import {
   applyViT,
   type BackboneConfig,
+  backboneDepth,
   backboneFeatures,
   backboneSpecs,
   backboneState,
+  finalNorm,
+  type Grid,
   gridSideOf,
   isViT,
   type Params,
@@ -14,25 +18,78 @@ import {
   type ViTConfig,
 } from "../nn/index.ts";
 
-/** `patch`: every patch token; `all`: the class token, registers where there are any, then the patches. `mean` is over the patches. */
-export type Pooling = "cls" | "mean" | "cls+mean" | "patch" | "all";
+/**
+ * `patch`: every patch token; `registers`: the registers; `all`: the class token, registers where there are any, then the patches.
+ * `mean` and `gem` are over the patches; `gem` is the generalised mean of power 3, `(mean max(x, 1e-6)³)^⅓` (Radenović et al. 2018, eq. 3).
+ */
+export type Pooling = "cls" | "mean" | "cls+mean" | "gem" | "patch" | "registers" | "all";
 
-/** What of which pictures: `batch` of `sizePx` a side. */
+/** Poolings that give one vector a token instead of one a picture. */
+export function isTokenPooling(pool: Pooling): boolean {
+  return pool === "patch" || pool === "registers" || pool === "all";
+}
+
+/** Side of a square picture, or its two sides, in pixels. */
+export type PictureSize = number | { readonly height: number; readonly width: number };
+
+/** What of which pictures: `batch` of one size. */
 export interface EncoderRequest {
   readonly pool: Pooling;
   readonly batch: number;
-  readonly sizePx: number;
+  readonly sizePx: PictureSize;
   readonly attention: boolean;
+  /** Blocks whose output is wanted, from 0, or from the end with -1 the last; only the last unless said. */
+  readonly layers?: readonly number[] | undefined;
 }
 
-/** Inputs `images` `[b, c, s, s]`, `backbone.*`; outputs `features` and, where asked for, `attention` `[b, h, p]`. */
+/** Both sides of a picture. */
+export function sidesOf(size: PictureSize): { readonly height: number; readonly width: number } {
+  return typeof size === "number" ? { height: size, width: size } : size;
+}
+
+/** The patches of a picture of that size. */
+export function gridOfSize(config: BackboneConfig, size: PictureSize): Grid {
+  const { height, width } = sidesOf(size);
+  return { rows: gridSideOf(config, height), columns: gridSideOf(config, width) };
+}
+
+/** Blocks counted from 0, in the order asked for. Throws ConfigError for a block that is not there, comes twice, or is no ViT's. */
+export function resolveLayers(config: BackboneConfig, layers: readonly number[] = [-1]): readonly number[] {
+  const depth = backboneDepth(config);
+  const fail = (state: string, todo: string): never => {
+    throw new ConfigError(`Cannot take layers ${layers.join(",")}: ${state}; ${todo}`, { keyPath: "layers" });
+  };
+  if (layers.length === 0) fail("none is named", "give block numbers, -1 the last");
+  if (!isViT(config) && (layers.length > 1 || (layers[0] !== -1 && layers[0] !== depth - 1)))
+    fail("of a convolutional network only the last map is known", "leave the layers out, or choose a vision transformer");
+  const blocks = layers.map((l) => (l < 0 ? depth + l : l));
+  if (!blocks.every((b) => Number.isInteger(b) && b >= 0 && b < depth))
+    fail(`the network has ${depth} blocks`, `give whole numbers from ${-depth} to ${depth - 1}`);
+  if (new Set(blocks).size < blocks.length) fail("one comes twice", "name each once");
+  return blocks;
+}
+
+/**
+ * Inputs `images` `[b, c, y, x]`, `backbone.*`; outputs `features` (`[b, d]` or `[b, t, d]`; of several layers `[b, l, d]` or `[b, l, t, d]`)
+ * and, where asked for, `attention` `[b, h, p]` of the class token over the patches in the last block. Every layer goes through the network's
+ * final norm, as DINOv2's `get_intermediate_layers(norm=True)` has it.
+ */
 export function traceEncoder(config: BackboneConfig, what: EncoderRequest): ReturnType<Builder["graph"]> {
   const builder = new Builder();
   const params = traceParams(builder, backboneSpecs(config), { prefix: "backbone." });
-  const images = builder.input("images", [what.batch, config.channels ?? 3, what.sizePx, what.sizePx]);
-  const features = isViT(config) ? vitTokens(params, images, { config, what }) : mapTokens(params, images, config);
-  builder.output("features", pooled(features, what));
+  const { height, width } = sidesOf(what.sizePx);
+  const images = builder.input("images", [what.batch, config.channels ?? 3, height, width]);
+  const blocks = resolveLayers(config, what.layers);
+  const layers = isViT(config) ? vitLayers(params, images, { config, what, blocks }) : [mapTokens(params, images, config)];
+  const [first, ...others] = layers.map((tokens) => pooled(tokens, what)) as [Tensor, ...Tensor[]]; // there is at least one layer
+  const features = others.length === 0 ? first : concat([withLayerAxis(first), ...others.map(withLayerAxis)], 1);
+  builder.output("features", features);
   return builder.graph();
+}
+
+function withLayerAxis(x: Tensor): Tensor {
+  const [b = 1, ...rest] = x.shape;
+  return reshape(x, [b, 1, ...rest]);
 }
 
 /** What a pooling is made of. */
@@ -40,26 +97,54 @@ interface Tokens {
   readonly cls: Tensor;
   /** `[b, p, d]`; `all` has what comes before the patches, too. Absent where only the class token was asked for. */
   readonly patches?: Tensor;
+  readonly registers?: Tensor;
   readonly all?: Tensor;
 }
 
-function vitTokens(
-  params: Params,
-  images: Tensor,
-  { config, what }: { readonly config: ViTConfig; readonly what: EncoderRequest },
-): Tokens {
-  const { pool, batch, sizePx, attention } = what;
+interface ViTRequest {
+  readonly config: ViTConfig;
+  readonly what: EncoderRequest;
+  readonly blocks: readonly number[];
+}
+
+function vitLayers(params: Params, images: Tensor, { config, what, blocks }: ViTRequest): Tokens[] {
+  const { pool, batch, attention } = what;
   const { builder } = images;
-  const patches = gridSideOf(config, sizePx) ** 2;
+  const { rows, columns } = gridOfSize(config, what.sizePx);
   const first = prefixTokens(config);
   const onAttention = (p: Tensor): void => {
     const queries = slice(p, 2, [0, 1]);
+    const patches = rows * columns;
     builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
   };
-  const output = pool === "cls" ? "cls" : "tokens";
-  const out = applyViT(params, images, { config, output, ...(attention ? { onAttention } : {}) });
-  if (pool === "cls") return { cls: out };
-  return { cls: reshape(slice(out, 1, [0, 1]), [batch, config.width]), patches: slice(out, 1, [first, first + patches]), all: out };
+  const hidden = new Map<number, Tensor>(); // by block; the callback's index 0 is the embedding
+  const last = applyViT(params, images, {
+    config,
+    output: pool === "cls" ? "cls" : "tokens",
+    onHidden: (index, tokens) => void hidden.set(index - 1, tokens),
+    ...(attention ? { onAttention } : {}),
+  });
+  return blocks.map((block) => {
+    const before = block === config.depth - 1 ? undefined : hidden.get(block);
+    const tokens = before === undefined ? last : builder.inRegion("norm", () => normedLayer(params, before, { config, pool }));
+    return tokens.shape.length === 2 ? { cls: tokens } : tokensOf(tokens, first);
+  });
+}
+
+/** The output of an earlier block as the network's end would have it: class token `[b, d]`, or all tokens `[b, t, d]`. */
+function normedLayer(params: Params, tokens: Tensor, { config, pool }: { readonly config: ViTConfig; readonly pool: Pooling }): Tensor {
+  if (pool !== "cls") return finalNorm(params, tokens, { config });
+  return reshape(finalNorm(params, slice(tokens, 1, [0, 1]), { config }), [tokens.shape[0] ?? 1, config.width]);
+}
+
+function tokensOf(all: Tensor, first: number): Tokens {
+  const [b = 1, t = 1, d = 1] = all.shape;
+  return {
+    cls: reshape(slice(all, 1, [0, 1]), [b, d]),
+    patches: slice(all, 1, [first, t]),
+    ...(first > 1 ? { registers: slice(all, 1, [1, first]) } : {}),
+    all,
+  };
 }
 
 function mapTokens(params: Params, images: Tensor, config: BackboneConfig): Tokens {
@@ -72,10 +157,26 @@ function mapTokens(params: Params, images: Tensor, config: BackboneConfig): Toke
   return { cls, patches, all: concat([reshape(cls, [b, 1, d]), patches], 1) };
 }
 
-function pooled({ cls, patches = cls, all = cls }: Tokens, { pool, batch }: EncoderRequest): Tensor {
+/** `(mean max(x, 1e-6)³)^⅓` over the patches, `[b, p, d]` -> `[b, d]`. */
+function generalisedMean(patches: Tensor): Tensor {
+  const x = maximum(patches, 1e-6);
+  const mean = reduceMean(mul(mul(x, x), x), [1]);
+  return exp(mul(log(mean), 1 / 3)); // b·d numbers only, and above 1e-18
+}
+
+function pooled({ cls, patches = cls, registers, all = cls }: Tokens, { pool }: EncoderRequest): Tensor {
   if (pool === "cls") return cls;
   if (pool === "all") return all;
   if (pool === "patch") return patches;
-  const mean = reshape(reduceMean(patches, [1]), [batch, cls.shape[1] ?? 1]);
+  if (pool === "gem") return generalisedMean(patches);
+  if (pool === "registers") return registers ?? noRegisters();
+  const mean = reduceMean(patches, [1]);
   return pool === "mean" ? mean : concat([cls, mean], 1);
+}
+
+/** Throws ConfigError: the pooling `registers` needs a network with some. */
+export function noRegisters(): never {
+  throw new ConfigError("Cannot give registers: the network has none; choose another --pool, or a model with registers", {
+    keyPath: "pool",
+  });
 }

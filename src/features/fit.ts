@@ -1,0 +1,87 @@
+/** @file From a picture of any shape to what a network takes: the model's own preprocessing, or a policy that keeps more of the picture. */
+import { ConfigError } from "../core/index.ts";
+import { evalCrop, normalise, resample, type RgbImage } from "../images/index.ts";
+import type { Preprocessing } from "./processor.ts";
+import { type PictureSize, sidesOf } from "./trace-encoder.ts";
+
+/**
+ * `stretch`: both sides to the size. `crop`: short side to the size, centre square. `pad`: long side to the size, the mean colour around it.
+ * `multiple`: short side to the size, proportions kept but for rounding each side to whole patches.
+ */
+export type ResizePolicy = "stretch" | "crop" | "pad" | "multiple";
+
+export const RESIZE_POLICIES: readonly ResizePolicy[] = ["stretch", "crop", "pad", "multiple"];
+
+export interface FitOptions {
+  readonly preprocessing: Preprocessing;
+  readonly patchSizePx: number;
+  /** Default: the model's own way. */
+  readonly resize?: ResizePolicy | undefined;
+}
+
+/** Normalised planes `[3, y, x]` of a picture. */
+export interface FittedPicture {
+  readonly planes: Float32Array;
+  readonly sizePx: PictureSize;
+}
+
+/** The preprocessing that does what `stretch` and `crop` say; the given one for other policies. */
+export function withPolicy(preprocessing: Preprocessing, resize: ResizePolicy | undefined): Preprocessing {
+  if (resize === "stretch") return { ...preprocessing, resize: "square" };
+  return resize === "crop" ? { ...preprocessing, resize: "short-side", cropRatio: 1 } : preprocessing;
+}
+
+/** Throws ConfigError unless the side is a whole number of patches. */
+export function checkPictureSize(sizePx: number, patchPx: number): void {
+  if (Number.isInteger(sizePx) && sizePx % patchPx === 0 && sizePx >= patchPx) return;
+  const below = Math.max(patchPx, Math.floor(sizePx / patchPx) * patchPx);
+  const todo = Number.isFinite(sizePx) ? `use ${below} or ${Math.max(patchPx, Math.ceil(sizePx / patchPx) * patchPx)}` : "give a number";
+  throw new ConfigError(`Cannot embed at ${sizePx} px: patches are ${patchPx} px; ${todo}`, { keyPath: "imageSizePx" });
+}
+
+/** Resizes and normalises one picture. */
+export function fitPicture(image: RgbImage, { preprocessing, patchSizePx, resize }: FitOptions): FittedPicture {
+  if (resize === "pad") return padded(image, preprocessing);
+  if (resize === "multiple") {
+    const sizePx = multipleSize(image, { shortPx: preprocessing.imageSizePx, patchSizePx });
+    return { planes: resized(image, sizePx, preprocessing), sizePx };
+  }
+  const own = withPolicy(preprocessing, resize);
+  return { planes: normalise(evalCrop(image, own), own), sizePx: own.imageSizePx };
+}
+
+/** Both sides scaled so that the shorter is `shortPx`, each rounded to whole patches. */
+export function multipleSize(
+  { width, height }: { readonly width: number; readonly height: number },
+  { shortPx, patchSizePx }: { readonly shortPx: number; readonly patchSizePx: number },
+): { readonly height: number; readonly width: number } {
+  const scale = shortPx / Math.min(width, height);
+  const whole = (px: number): number => Math.max(1, Math.round((px * scale) / patchSizePx)) * patchSizePx;
+  return { height: whole(height), width: whole(width) };
+}
+
+function resized(
+  image: RgbImage,
+  size: PictureSize,
+  { kernel = "bicubic", arithmetic = "pil-u8", mean, std }: Preprocessing,
+): Float32Array {
+  const sides = sidesOf(size);
+  const small =
+    arithmetic === "float" ? resample(image, { ...sides, kernel, arithmetic }) : resample(image, { ...sides, kernel, arithmetic });
+  return normalise(small, { mean, std });
+}
+
+/** Centred on the mean colour, which is zero when normalised. */
+function padded(image: RgbImage, preprocessing: Preprocessing): FittedPicture {
+  const { imageSizePx: side } = preprocessing;
+  const scale = side / Math.max(image.width, image.height);
+  const [height, width] = [image.height, image.width].map((px) => Math.max(1, Math.round(px * scale))) as [number, number]; // two sides
+  const inner = resized(image, { height, width }, preprocessing);
+  const planes = new Float32Array(3 * side * side);
+  const [top, left] = [Math.floor((side - height) / 2), Math.floor((side - width) / 2)];
+  for (let row = 0; row < 3 * height; row++) {
+    const [c, y] = [Math.floor(row / height), row % height];
+    planes.set(inner.subarray(row * width, (row + 1) * width), (c * side + top + y) * side + left);
+  }
+  return { planes, sizePx: side };
+}
