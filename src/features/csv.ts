@@ -1,5 +1,6 @@
 /** @file Feature tables as CSV: `filenames,embedding_0,…,embedding_{d-1},labels`. */
 import { FormatError } from "../core/index.ts";
+import type { RowSource } from "./rows.ts";
 import type { FeatureTable } from "./table.ts";
 
 const cell = (text: string): string => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -7,15 +8,16 @@ const cell = (text: string): string => (/[",\n\r]/.test(text) ? `"${text.replace
 /** Nine digits name every float32. */
 const digits = (value: number): string => String(Number(value.toPrecision(9)));
 
-/** The lines of a table of vectors; without labels their cells are empty. */
-export function* encodeCsv({ features, shape, paths, labels }: FeatureTable): Iterable<Uint8Array> {
+/** The bytes of a table of vectors; without labels their cells are empty. */
+export async function* encodeCsv({ dim, paths, labels, pieces }: RowSource): AsyncGenerator<Uint8Array> {
   const text = new TextEncoder();
-  const dim = shape[1] ?? 0;
   yield text.encode(`filenames,${Array.from({ length: dim }, (_, j) => `embedding_${j}`).join(",")},labels\n`);
-  for (const [i, path] of (paths ?? []).entries()) {
-    const numbers = Array.from(features.subarray(i * dim, (i + 1) * dim), digits);
-    yield text.encode(`${cell(path)},${numbers.join(",")},${cell(labels?.[i] ?? "")}\n`);
-  }
+  let row = 0;
+  for await (const piece of pieces())
+    for (let at = 0; at < piece.length; at += dim, row++) {
+      const numbers = Array.from(piece.subarray(at, at + dim), digits);
+      yield text.encode(`${cell(paths[row] ?? "")},${numbers.join(",")},${cell(labels?.[row] ?? "")}\n`);
+    }
 }
 
 type Fail = (line: number, state: string) => FormatError;

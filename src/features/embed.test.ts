@@ -49,41 +49,45 @@ async function tokensOf(name: string): Promise<Float32Array> {
 }
 
 describe("embed() writes tables", () => {
-  test.each(["t.safetensors", "t.npy", "t.csv"])("%s: sorted paths, labels, features, and how they were made", async (name) => {
-    const result = await run(name);
-    expect(result).toEqual({ out: out(name), images: 5, dim: 12, shape: [5, 12], failedImages: 0 });
-    const table = await readFeatureTable(out(name));
-    expect(table.shape).toEqual([5, 12]);
-    expect(table.paths).toEqual(NAMES.map((n) => join(data, n)));
-    expect(table.labels).toEqual(LABELS);
-    for (const [i, picture] of NAMES.entries())
-      expectNear(table.features.subarray(i * 12, (i + 1) * 12), (await tokensOf(picture)).subarray(0, 12));
-    const side = JSON.parse(await readFile(`${out(name)}.json`, "utf8")) as object; // written above
-    expect(side).toEqual({
-      formatVersion: 1,
-      model,
-      arch: null,
-      pool: "cls",
-      layers: [-1],
-      normalize: false,
-      preprocessing: {
-        imageSizePx: 16,
-        resize: "square",
-        kernel: "bicubic",
-        mean: [0.5, 0.5, 0.5],
-        std: [0.25, 0.25, 0.25],
-        decode: "python",
-        alpha: "drop",
-      },
-      shape: [5, 12],
-      paths: NAMES.map((n) => join(data, n)),
-      labels: LABELS,
-    });
-  });
+  test.each(["t.safetensors", "t.npy", "t.csv", "t.parquet"])(
+    "%s: sorted paths, labels, features, and how they were made",
+    async (name) => {
+      const result = await run(name);
+      expect(result).toEqual({ out: out(name), images: 5, dim: 12, shape: [5, 12], failedImages: 0 });
+      const table = await readFeatureTable(out(name));
+      expect(table.shape).toEqual([5, 12]);
+      expect(table.paths).toEqual(NAMES.map((n) => join(data, n)));
+      expect(table.labels).toEqual(LABELS);
+      for (const [i, picture] of NAMES.entries())
+        expectNear(table.features.subarray(i * 12, (i + 1) * 12), (await tokensOf(picture)).subarray(0, 12));
+      const side = JSON.parse(await readFile(`${out(name)}.json`, "utf8")) as object; // written above
+      expect(side).toEqual({
+        formatVersion: 1,
+        model,
+        arch: null,
+        pool: "cls",
+        layers: [-1],
+        normalize: false,
+        preprocessing: {
+          imageSizePx: 16,
+          resize: "square",
+          kernel: "bicubic",
+          mean: [0.5, 0.5, 0.5],
+          std: [0.25, 0.25, 0.25],
+          decode: "python",
+          alpha: "drop",
+        },
+        shape: [5, 12],
+        paths: NAMES.map((n) => join(data, n)),
+        labels: LABELS,
+      });
+    },
+  );
 
   test("all formats hold the same numbers, to the bit", async () => {
-    const [a, b, c] = await Promise.all(["t.safetensors", "t.npy", "t.csv"].map((name) => readFeatureTable(out(name))));
+    const [a, b, c, d] = await Promise.all(["t.safetensors", "t.npy", "t.csv", "t.parquet"].map((name) => readFeatureTable(out(name))));
     expect(b).toEqual(a);
+    expect(d).toEqual(a);
     expect(c).toEqual(a);
     const { tensors } = await readSafetensors(out("t.safetensors"));
     expect([...tensors].map(([name, t]) => [name, t.dtype, t.shape])).toEqual([["features", "f32", [5, 12]]]);
@@ -93,7 +97,7 @@ describe("embed() writes tables", () => {
     expect(first?.split(",")).toHaveLength(14);
   });
 
-  test("pools are parts of the tokens: cls, mean, cls+mean, patch, all", async () => {
+  test("pools are parts of the tokens: cls, mean, cls+mean, gem, patch, all", async () => {
     const table = async (pool: NonNullable<EmbedOptions["pool"]>): Promise<{ shape: readonly number[]; features: Float32Array }> => {
       await run(`pool-${pool}.safetensors`, { pool });
       return readFeatureTable(out(`pool-${pool}.safetensors`));
@@ -108,7 +112,15 @@ describe("embed() writes tables", () => {
       [5, 24],
       [5, 16, 12],
     ]);
+    const gem = await table("gem");
+    expect(gem.shape).toEqual([5, 12]);
     for (let i = 0; i < 5; i++) {
+      const generalised = Float32Array.from({ length: 12 }, (_, j) => {
+        let sum = 0;
+        for (let t = 1; t < 17; t++) sum += Math.max(Number(token(i, t)[j]), 1e-6) ** 3;
+        return Math.cbrt(sum / 16);
+      });
+      expectNear(gem.features.subarray(i * 12, (i + 1) * 12), generalised);
       expectNear(cls.features.subarray(i * 12, (i + 1) * 12), token(i, 0));
       expectNear(patch.features.subarray(i * 192, (i + 1) * 192), all.features.subarray((i * 17 + 1) * 12, (i + 1) * 17 * 12));
       const average = Float32Array.from({ length: 12 }, (_, j) => {
@@ -198,8 +210,8 @@ describe("embed() refuses", () => {
     expect(await readFile(out("kept.npy"))).not.toEqual(before);
     await mkdir(out("folder.npy"));
     await expect(run("folder.npy", { overwrite: true, model: nowhere })).rejects.toThrow(/it is a folder/);
-    await expect(run("t.parquet", { model: nowhere })).rejects.toThrow(/its suffix names no table format; use \.safetensors, \.npy, \.csv/);
-    await expect(run("p.csv", { pool: "patch", model: nowhere })).rejects.toThrow(/a line of \.csv holds one vector/);
+    await expect(run("t.txt", { model: nowhere })).rejects.toThrow(/its suffix names no table format; use \.safetensors, \.npy, \.csv/);
+    await expect(run("p.csv", { pool: "patch", model: nowhere })).rejects.toThrow(/a row of \.csv holds one vector/);
     await expect(run("l.npy", { layers: [-1, -2], model: nowhere })).rejects.toThrow(ConfigError);
     await expect(run("s.npy", { imageSizePx: 18 })).rejects.toThrow(/Cannot embed at 18 px: patches are 4 px; use 16 or 20/);
     await expect(run("d.npy", { data: join(root, "nothing") })).rejects.toThrow(PlatformError);

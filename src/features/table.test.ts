@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { FormatError, type HostTensor, PlatformError } from "../core/index.ts";
 import { writeNpy, writeSafetensors } from "../weights/index.ts";
 import { decodeCsv, encodeCsv } from "./csv.ts";
+import { piecesOf } from "./rows.ts";
 import { type FeatureTable, isFeatureTable, readFeatureTable, writeFeatureTable } from "./table.ts";
 
 let root = "";
@@ -14,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const FORMATS = ["safetensors", "npy", "csv"] as const;
+const FORMATS = ["safetensors", "npy", "csv", "parquet"] as const;
 
 const anyText = fc.string({ unit: fc.constantFrom("a", "ü", ",", '"', "\n", "\r", " ", "\u{1F600}"), maxLength: 6 });
 const anyFloat = fc.oneof(fc.float({ noNaN: true, noDefaultInfinity: true }), fc.constantFrom(0, -0, 1e-45, 3.4028234663852886e38, 0.1));
@@ -35,26 +36,31 @@ const anyTable: fc.Arbitrary<FeatureTable> = fc
     }),
   );
 
-const bytesOf = (table: FeatureTable): Uint8Array => Buffer.concat([...encodeCsv(table)]);
+async function bytesOf({ features, shape, paths = [], labels }: FeatureTable): Promise<Uint8Array> {
+  const dim = shape[1] ?? 1;
+  const pieces: Uint8Array[] = [];
+  for await (const piece of encodeCsv({ dim, paths, labels, pieces: () => piecesOf(features, dim) })) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
 
-test("encodeCsv() and decodeCsv() round-trip any paths, labels and float32 numbers, to the bit", () => {
-  fc.assert(
-    fc.property(anyTable, (table) => {
-      const back = decodeCsv(bytesOf(table));
+test("encodeCsv() and decodeCsv() round-trip any paths, labels and float32 numbers, to the bit", async () => {
+  await fc.assert(
+    fc.asyncProperty(anyTable, async (table) => {
+      const back = decodeCsv(await bytesOf(table));
       expect(back.features).toEqual(table.features.map((v) => v + 0)); // text has no -0
       expect([back.shape, back.paths, back.labels]).toEqual([table.shape, table.paths, table.labels]);
     }),
   );
 });
 
-test("decodeCsv() of a file that is cut anywhere refuses it, or gives the whole rows before the cut", () => {
+test("decodeCsv() of a file that is cut anywhere refuses it, or gives the whole rows before the cut", async () => {
   const table: FeatureTable = {
     features: Float32Array.of(0.125, -3, 1e-7, 12_345.678),
     shape: [2, 2],
     paths: ["a,b.png", "ü\n.png"],
     labels: ["cat", "do,g"],
   };
-  const bytes = bytesOf(table);
+  const bytes = await bytesOf(table);
   for (let keep = 0; keep < bytes.length; keep++) {
     let back: FeatureTable | undefined;
     try {
@@ -70,8 +76,8 @@ test("decodeCsv() of a file that is cut anywhere refuses it, or gives the whole 
   }
 });
 
-test("decodeCsv() never fails with anything but FormatError, and its rows always fit together", () => {
-  const good = bytesOf({ features: Float32Array.of(1, 2, 3, 4), shape: [2, 2], paths: ["a", "b"], labels: ["x", "y"] });
+test("decodeCsv() never fails with anything but FormatError, and its rows always fit together", async () => {
+  const good = await bytesOf({ features: Float32Array.of(1, 2, 3, 4), shape: [2, 2], paths: ["a", "b"], labels: ["x", "y"] });
   const attempt = (bytes: Uint8Array): void => {
     try {
       const { features, shape, paths, labels } = decodeCsv(bytes);

@@ -4,6 +4,8 @@ import { z } from "zod";
 import { ConfigError, FormatError, formatType, type HostTensor, PlatformError, sizeOf } from "../core/index.ts";
 import { checkDiskSpace, openSafetensors, readNpy, toFloat32, writeFileAtomic, writeNpy, writeSafetensors } from "../weights/index.ts";
 import { decodeCsv, encodeCsv } from "./csv.ts";
+import { encodeParquet, readParquet } from "./parquet.ts";
+import { piecesOf, type RowSource } from "./rows.ts";
 
 /** Row i shows `paths[i]`. */
 export interface FeatureTable {
@@ -16,7 +18,14 @@ export interface FeatureTable {
   readonly labels?: readonly string[] | undefined;
 }
 
-export const TABLE_SUFFIXES: readonly string[] = [".safetensors", ".npy", ".csv"];
+export const TABLE_SUFFIXES: readonly string[] = [".safetensors", ".npy", ".csv", ".parquet"];
+/** Formats of one vector a row. */
+const VECTOR_SUFFIXES: readonly string[] = [".csv", ".parquet"];
+
+/** Whether each row is one vector in that format, so that layers stand side by side in it. */
+export function holdsVectorsOnly(out: string): boolean {
+  return VECTOR_SUFFIXES.some((suffix) => out.endsWith(suffix));
+}
 
 /** Whether a path names a feature table, by its suffix: `--data` of that name is no list of images. */
 export async function isFeatureTable(path: string): Promise<boolean> {
@@ -28,13 +37,17 @@ export async function isFeatureTable(path: string): Promise<boolean> {
 }
 
 /** Throws ConfigError when the suffix names no format, or the format cannot hold the table. */
-export function checkTableName(out: string, { tokens }: { readonly tokens: boolean }): void {
-  if (!TABLE_SUFFIXES.some((suffix) => out.endsWith(suffix)))
-    throw new ConfigError(`Cannot write "${out}": its suffix names no table format; use ${TABLE_SUFFIXES.join(", ")}`, { keyPath: "out" });
-  if (tokens && out.endsWith(".csv"))
-    throw new ConfigError(`Cannot write "${out}": a line of .csv holds one vector, not one a token; use .safetensors or .npy`, {
-      keyPath: "out",
-    });
+export function checkTableName(
+  out: string,
+  { tokens, attention = false }: { readonly tokens: boolean; readonly attention?: boolean },
+): void {
+  const fail = (state: string, todo: string): never => {
+    throw new ConfigError(`Cannot write "${out}": ${state}; ${todo}`, { keyPath: "out" });
+  };
+  const suffix = TABLE_SUFFIXES.find((s) => out.endsWith(s));
+  if (suffix === undefined) fail("its suffix names no table format", `use ${TABLE_SUFFIXES.join(", ")}`);
+  if (tokens && holdsVectorsOnly(out)) fail(`a row of ${suffix} holds one vector, not one a token`, "use .safetensors or .npy");
+  if (attention && suffix !== ".safetensors") fail(`a ${suffix} has no place for attention maps`, "use .safetensors");
 }
 
 /**
@@ -48,7 +61,9 @@ export async function writeFeatureTable(out: string, table: FeatureTable, about:
   await rm(out, { force: true });
   await writeFileAtomic(`${out}.json`, `${JSON.stringify(sidecar)}\n`);
   const tensor = { dtype: "f32", shape, data: features } as const;
-  if (out.endsWith(".csv")) await writeFileAtomic(out, encodeCsv(table));
+  const source: RowSource = { dim: sizeOf(shape.slice(1)), paths, labels, pieces: () => piecesOf(features, sizeOf(shape.slice(1))) };
+  if (out.endsWith(".csv")) await writeFileAtomic(out, encodeCsv(source));
+  else if (out.endsWith(".parquet")) await writeFileAtomic(out, encodeParquet(source));
   else if (out.endsWith(".npy")) await writeNpy(out, tensor);
   else await writeSafetensors(out, new Map([["features", tensor]]), { format: "pt" });
 }
@@ -107,15 +122,20 @@ function floats(tensor: HostTensor, path: string): Float32Array {
   });
 }
 
+async function readWhole(path: string): Promise<FeatureTable> {
+  if (path.endsWith(".parquet")) return readParquet(path);
+  return path.endsWith(".csv") ? decodeCsv(await readFile(path), path) : readTensors(path);
+}
+
 /**
  * Reads a table that `embed()` wrote, or a foreign one: tensor `features` (and, if any, whole numbers `labels`) in .safetensors, a plain
- * .npy, a .csv of `filenames,embedding_0,…,labels`. Throws FormatError when rows, paths and labels do not agree, or anything is cut off.
+ * .npy, a .csv of `filenames,embedding_0,…,labels`, a .parquet of `embedding` and, if any, `path` and `label`. Throws FormatError when rows, paths and labels do not agree, or anything is cut off.
  */
 export async function readFeatureTable(path: string): Promise<FeatureTable> {
   await stat(path).catch((cause: unknown) => {
     throw new PlatformError(`Cannot read table "${path}": it is not there; check the path, or make it by \`tricera embed\``, { cause });
   });
-  const table: FeatureTable = path.endsWith(".csv") ? decodeCsv(await readFile(path), path) : await readTensors(path);
+  const table = await readWhole(path);
   const { shape, features } = table;
   const [rows = 0] = shape;
   if (shape.length < 2 || shape.length > 3 || features.length !== sizeOf(shape))

@@ -2,17 +2,19 @@
 import { UsageError } from "../../core/index.ts";
 import { type Command, defineCommand, MACHINE } from "../command.ts";
 import { checkDevice, printResult, runJob } from "../library.ts";
-import { flag, integer, integers, type OptionValues, text } from "../options.ts";
+import { choice, flag, integer, integers, type OptionValues, text } from "../options.ts";
 import { need, parseArgs } from "../parse-args.ts";
-import { type Alpha, dataOption, type Decode, DEVICE, IMAGES, MODEL, type Pool, POOL } from "./shared-options.ts";
+import { type Alpha, dataOption, type Decode, DEVICE, IMAGES, MODEL } from "./shared-options.ts";
 
-const SUFFIXES = [".safetensors", ".npy", ".csv"] as const;
+const SUFFIXES = [".safetensors", ".npy", ".csv", ".parquet"] as const;
+const POOLS = ["cls", "mean", "cls+mean", "gem", "patch", "registers", "all"] as const;
+type Pool = (typeof POOLS)[number];
 
 const OPTIONS = {
   ...MODEL,
   data: dataOption("the images"),
   out: text("FILE", `the table to write, by its suffix: ${SUFFIXES.join(", ")}`),
-  pool: POOL,
+  pool: choice(POOLS, "which tokens make the feature; gem: generalised mean of the patches, power 3; default: cls"),
   layers: integers("-1", "which blocks' output, -1 the last"),
   "image-size": integer("PX", "side of the pictures the network sees; default: its own", {
     min: 1,
