@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { evalCrop, normalise } from "../images/index.ts";
 import { loadImage } from "../images/node/index.ts";
 import { readNpy, readSafetensors, writeSafetensors } from "../weights/index.ts";
 import { embed, type EmbedOptions } from "./embed.ts";
+import { loadModel } from "./load-model.ts";
 import { openModel } from "./model.ts";
 import { readFeatureTable } from "./table.ts";
 import { randomWeights, TINY, writePicture, writeTinyModel } from "./testing/tiny-model.ts";
@@ -212,7 +214,6 @@ describe("embed() refuses", () => {
     await expect(run("folder.npy", { overwrite: true, model: nowhere })).rejects.toThrow(/it is a folder/);
     await expect(run("t.txt", { model: nowhere })).rejects.toThrow(/its suffix names no table format; use \.safetensors, \.npy, \.csv/);
     await expect(run("p.csv", { pool: "patch", model: nowhere })).rejects.toThrow(/a row of \.csv holds one vector/);
-    await expect(run("l.npy", { layers: [-1, -2], model: nowhere })).rejects.toThrow(ConfigError);
     await expect(run("s.npy", { imageSizePx: 18 })).rejects.toThrow(/Cannot embed at 18 px: patches are 4 px; use 16 or 20/);
     await expect(run("d.npy", { data: join(root, "nothing") })).rejects.toThrow(PlatformError);
   });
@@ -265,15 +266,152 @@ describe("embed() refuses", () => {
   });
 });
 
-test("embed() that is aborted between batches rejects and leaves nothing behind", async () => {
-  const stop = new AbortController();
-  const seen: number[] = [];
-  const onProgress = ({ done }: { readonly done: number }): void => {
-    seen.push(done);
-    stop.abort();
-  };
-  await expect(run("stopped.npy", { signal: stop.signal, onProgress })).rejects.toThrow(/abort/i);
-  expect(seen).toEqual([2]);
-  expect((await readdir(join(root, "out"))).filter((n) => n.startsWith("stopped"))).toEqual([]);
-  await expect(run("stopped.npy", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+const made = async (name: string): Promise<string[]> => (await readdir(join(root, "out"))).filter((n) => n.startsWith(name)).sort();
+
+describe("embed() that stops on the way", () => {
+  /** Embeds in a process that kills itself when `done` images are written. */
+  async function killedAfter(done: number, options: EmbedOptions): Promise<NodeJS.Signals | null> {
+    const script = join(root, "killed.mjs");
+    await writeFile(
+      script,
+      `import { embed } from ${JSON.stringify(new URL("embed.ts", import.meta.url).href)};
+      const onProgress = ({ done }) => void (done >= ${done} && process.kill(process.pid, "SIGKILL"));
+      await embed({ ...${JSON.stringify(options)}, onProgress });`,
+    );
+    const child = spawn(process.execPath, [script], { stdio: "ignore" });
+    return new Promise((resolve) => child.once("exit", (_, signal) => resolve(signal)));
+  }
+
+  test.each([
+    ["k.safetensors", { pool: "patch", attention: true }],
+    ["k.parquet", { pool: "gem", normalize: true, layers: [-1, 0] }],
+  ] as const)("by a kill: %s is gone on with, and its bytes are those of a run without", async (name, more) => {
+    await run(`whole-${name}`, more);
+    const options = { model, data, out: out(name), threads: 1, batchSize: 2, ...more };
+    expect(await killedAfter(2, options)).toBe("SIGKILL");
+    expect(await made(name)).toContain(`${name}.partial.journal`);
+    const notices: string[] = [];
+    const seen: number[] = [];
+    await run(name, { ...more, onNotice: (line) => notices.push(line), onProgress: ({ done }) => seen.push(done) });
+    expect(notices).toEqual([expect.stringMatching(/^Goes on with ".*\.partial": 2 of 5 images are embedded$/)]);
+    expect(seen).toEqual([4, 5]);
+    expect(await readFile(out(name))).toEqual(await readFile(out(`whole-${name}`)));
+    expect(await readFile(out(`${name}.json`))).toEqual(await readFile(out(`whole-${name}.json`)));
+    expect(await made(name)).toEqual([name, `${name}.json`]);
+  });
+
+  test("by an abort: it keeps what is done and says so; before the first batch it leaves nothing", async () => {
+    const stop = new AbortController();
+    const notices: string[] = [];
+    const onProgress = (): void => stop.abort();
+    await expect(run("a.npy", { signal: stop.signal, onProgress, onNotice: (line) => notices.push(line) })).rejects.toThrow(/abort/i);
+    expect(notices).toEqual([expect.stringMatching(/^Kept in ".*a\.npy\.partial": 2 of 5 images; the same command goes on from there$/)]);
+    expect(await made("a.npy")).toEqual(["a.npy.partial", "a.npy.partial.journal"]);
+    await expect(run("b.npy", { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    expect(await made("b.npy")).toEqual([]);
+  });
+
+  test("with other settings or images it is refused, naming what differs; --overwrite begins again", async () => {
+    const refused = (more: Partial<EmbedOptions>): Promise<unknown> => expect(run("a.npy", more)).rejects.toThrow(ConfigError);
+    await expect(run("a.npy", { pool: "mean", batchSize: 3 })).rejects.toThrow(
+      /Cannot go on with ".*a\.npy\.partial": pool was "cls", now "mean"; batchSize was 2, now 3; give the settings of before, --overwrite/,
+    );
+    await refused({ imageSizePx: 24 });
+    await refused({ layers: [0] });
+    await refused({ normalize: true });
+    await refused({ resize: "pad" });
+    await expect(run("a.npy", { data: join(data, "blue") })).rejects.toThrow(/the images are others/);
+    const other = join(root, "other model");
+    await writeTinyModel(other, { weights: randomWeights(TINY, 77) });
+    await expect(run("a.npy", { model: other })).rejects.toThrow(/the weights are others/);
+    const notices: string[] = [];
+    await run("a.npy", { pool: "mean", overwrite: true, onNotice: (line) => notices.push(line) });
+    expect(notices).toEqual([expect.stringMatching(/^Begins again: /)]);
+    await run("mean.npy", { pool: "mean" });
+    expect(await readFile(out("a.npy"))).toEqual(await readFile(out("mean.npy")));
+    expect(await made("a.npy")).toEqual(["a.npy", "a.npy.json"]);
+  });
+
+  test("at a broken picture it goes on when such may be left out, and lists all of them", async () => {
+    const late = join(root, "late");
+    for (const [i, name] of ["1.png", "2.png", "3.png", "5.png"].entries())
+      await writePicture(join(late, name), { colour: [9, 200, 9], seed: i });
+    await writeFile(join(late, "0.png"), "none");
+    await writeFile(join(late, "4.png"), "none");
+    await expect(run("late.npy", { data: late, skipBroken: true, signal: AbortSignal.timeout(1), batchSize: 2 })).rejects.toThrow();
+    const stop = new AbortController();
+    await expect(run("late.npy", { data: late, skipBroken: true, signal: stop.signal, onProgress: () => stop.abort() })).rejects.toThrow(
+      /abort/i,
+    );
+    await expect(run("late.npy", { data: late })).rejects.toThrow(/Cannot decode image ".*4\.png"/);
+    const result = await run("late.npy", { data: late, skipBroken: true });
+    expect(result).toMatchObject({ images: 4, failedImages: 2 });
+    const listed = (await readFile(out("late.npy.failed.jsonl"), "utf8")).trimEnd().split("\n");
+    expect(listed.map((line) => (JSON.parse(line) as { path: string }).path)).toEqual([join(late, "0.png"), join(late, "4.png")]);
+    expect((await readFeatureTable(out("late.npy"))).paths).toEqual(["1", "2", "3", "5"].map((n) => join(late, `${n}.png`)));
+  });
+});
+
+describe("embed() of layers, registers and attention", () => {
+  test("layers have an axis of their own, or stand side by side where a row is one vector", async () => {
+    await run("l.safetensors", { layers: [-1, -2] });
+    await run("l.parquet", { layers: [-1, -2] });
+    await run("l0.npy", { layers: [0] });
+    const [axis, side, first] = [
+      await readFeatureTable(out("l.safetensors")),
+      await readFeatureTable(out("l.parquet")),
+      await readFeatureTable(out("l0.npy")),
+    ];
+    expect([axis.shape, side.shape, first.shape]).toEqual([
+      [5, 2, 12],
+      [5, 24],
+      [5, 12],
+    ]);
+    expect(side.features).toEqual(axis.features);
+    const last = await readFeatureTable(out("t.safetensors"));
+    for (let i = 0; i < 5; i++) {
+      expectNear(axis.features.subarray(i * 24, i * 24 + 12), last.features.subarray(i * 12, (i + 1) * 12));
+      expectNear(axis.features.subarray(i * 24 + 12, (i + 1) * 24), first.features.subarray(i * 12, (i + 1) * 12));
+    }
+    await run("lp.npy", { layers: [0, 1], pool: "patch" });
+    expect((await readNpy(out("lp.npy"))).shape).toEqual([5, 2, 16, 12]);
+    await expect(run("l9.npy", { layers: [9] })).rejects.toThrow(/Cannot take layers 9: the network has 2 blocks/);
+    await expect(run("lr.npy", { pool: "registers" })).rejects.toThrow(/Cannot give registers: the network has none/);
+  });
+
+  test("attention is a tensor beside the features; each head's weights over the patches sum to less than one", async () => {
+    await run("att.safetensors", { attention: true });
+    const { tensors } = await readSafetensors(out("att.safetensors"));
+    expect([...tensors].map(([name, t]) => [name, t.shape])).toEqual([
+      ["features", [5, 12]],
+      ["attention", [5, 2, 16]],
+    ]);
+    const maps = tensors.get("attention")?.data as Float32Array; // f32, above
+    for (let at = 0; at < maps.length; at += 16) {
+      const sum = maps.subarray(at, at + 16).reduce((a, b) => a + b, 0);
+      expect(sum).toBeGreaterThan(0.3);
+      expect(sum).toBeLessThan(1); // the class token keeps the rest
+    }
+    expect((await readFeatureTable(out("att.safetensors"))).features).toEqual((await readFeatureTable(out("t.safetensors"))).features);
+    await expect(run("att.npy", { attention: true })).rejects.toThrow(/a \.npy has no place for attention maps; use \.safetensors/);
+  });
+});
+
+describe("embed() fits pictures of other shapes", () => {
+  test.each(["stretch", "crop", "pad", "multiple"] as const)("--resize %s gives what loadModel() gives", async (resize) => {
+    await run(`${resize}.npy`, { resize });
+    const table = await readFeatureTable(out(`${resize}.npy`));
+    await using loaded = await loadModel(model, { threads: 1, resize });
+    const found = await loaded.embed(NAMES.map((name) => join(data, name)));
+    for (const [i, { cls }] of found.entries()) expectNear(table.features.subarray(i * 12, (i + 1) * 12), cls);
+    const { preprocessing } = JSON.parse(await readFile(out(`${resize}.npy.json`), "utf8")) as { preprocessing: { policy?: string } };
+    expect(preprocessing.policy).toBe(resize === "pad" || resize === "multiple" ? resize : undefined);
+  });
+
+  test("tokens of sizes that differ are refused; broken pictures are listed", async () => {
+    await expect(run("m.npy", { resize: "multiple", pool: "patch" })).rejects.toThrow(/Cannot write tokens of pictures of several sizes/);
+    const mixed = join(root, "mixed");
+    for (const resize of ["pad", "multiple"] as const)
+      expect(await run(`broken-${resize}.npy`, { data: mixed, resize, skipBroken: true })).toMatchObject({ images: 3, failedImages: 2 });
+  });
 });

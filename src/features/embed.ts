@@ -1,16 +1,17 @@
 /** @file `embed()`: features of images as a table in a file. */
 import { rm, stat } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
-import { type DataList, entryName, listData } from "../data/index.ts";
-import { openCpu } from "../engine/runtime/index.ts";
-import { openEvalPool } from "../images/node/index.ts";
+import { type DataList, digestList, entryName, listData } from "../data/index.ts";
 import { writeFileAtomic } from "../weights/index.ts";
-import type { Pooling } from "./trace-encoder.ts";
-import { type Extracted, extractFeatures } from "./extract.ts";
-import { openModel } from "./model.ts";
+import { type Extracted, extractFeatures, type FailedEntry, featureBatches, rowShape } from "./extract.ts";
+import type { ResizePolicy } from "./fit.ts";
+import { fingerprint, type Settings } from "./journal.ts";
+import { lanceName, loadLance } from "./lance.ts";
+import { PartialTable } from "./partial-table.ts";
 import type { DecodeRules, Preprocessing } from "./processor.ts";
-import { checkTableName, type FeatureTable, writeFeatureTable } from "./table.ts";
+import { checkMixed, type EmbedSession, openSession } from "./session.ts";
+import { checkTableName, holdsVectorsOnly } from "./table.ts";
+import { isTokenPooling, type Pooling, resolveLayers } from "./trace-encoder.ts";
 
 export interface ExtractRequest extends JobOptions {
   readonly model: string;
@@ -18,6 +19,8 @@ export interface ExtractRequest extends JobOptions {
   readonly arch?: string | undefined;
   readonly pool?: Pooling;
   readonly imageSizePx?: number | undefined;
+  /** How pictures of other shapes are fitted; default: as the model's processor says. */
+  readonly resize?: ResizePolicy | undefined;
   readonly normalize?: boolean;
   readonly batchSize?: number | undefined;
   readonly threads?: number | undefined;
@@ -31,9 +34,16 @@ export interface ExtractRequest extends JobOptions {
 
 export interface EmbedOptions extends ExtractRequest {
   readonly data: string;
-  /** `.safetensors`, `.npy` or `.csv`. */
+  /** `.safetensors`, `.npy`, `.csv`, `.parquet`, or a `.lance` folder. */
   readonly out: string;
+  /**
+   * Blocks whose output is wanted, from 0, or from the end with -1 the last; each goes through the network's final norm, as in DINOv2's
+   * `get_intermediate_layers`. Several stand on an axis of their own, `[n, l, …]`; where a row is one vector (`.csv`, `.parquet`, `.lance`)
+   * side by side, in the order asked for.
+   */
   readonly layers?: readonly number[];
+  /** Whether attention of the class token over the patches in the last block is written, too: tensor `attention` `[n, h, p]`. */
+  readonly attention?: boolean;
   readonly overwrite?: boolean;
 }
 
@@ -51,79 +61,145 @@ export interface HowExtracted {
   readonly preprocessing: Preprocessing & DecodeRules;
 }
 
-/** Features of lists of images by a model at a path; each list in turn. */
+/** Features of lists of images by a model at a path, in memory; each list in turn. */
 export async function extractByModel(
   lists: readonly DataList[],
   request: ExtractRequest,
 ): Promise<{ readonly found: readonly Extracted[]; readonly how: HowExtracted }> {
-  const threads = request.threads ?? availableParallelism();
-  using device = openCpu({ threads });
-  const { encoder, preprocessing: own, rules } = await openModel(request.model, device, { arch: request.arch });
-  using closing = encoder;
-  const imageSizePx = request.imageSizePx ?? own.imageSizePx;
-  checkSize(imageSizePx, encoder.patchSizePx);
-  const preprocessing = { ...own, imageSizePx, decode: request.decode ?? rules.decode, alpha: request.alpha ?? rules.alpha };
-  await using pool = openEvalPool({ ...preprocessing, threads });
+  checkMixed(request, false);
+  await using session = await openSession(request);
   const { pool: pooling = "cls", batchSize = 32, normalize = false, skipBroken = false, signal, onProgress, onNotice } = request;
+  const { encoder, pictures: pool, imageSizePx, preprocessing } = session;
   const found: Extracted[] = [];
   for (const list of lists) {
-    const options = { encoder: closing, pool, imageSizePx, pooling, batchSize, normalize, skipBroken, signal, onProgress };
-    const extracted = await extractFeatures(list, options);
+    const extracted = await extractFeatures(list, {
+      encoder,
+      pool,
+      imageSizePx,
+      pooling,
+      batchSize,
+      normalize,
+      skipBroken,
+      signal,
+      onProgress,
+    });
     for (const { reason } of extracted.failed) onNotice?.(`Left out: ${reason}`);
     found.push(extracted);
   }
   return { found, how: { preprocessing } };
 }
 
-function checkSize(sizePx: number, patch: number): void {
-  if (sizePx % patch !== 0 || sizePx < patch)
-    throw new ConfigError(
-      `Cannot embed at ${sizePx} px: patches are ${patch} px; use ${Math.max(patch, Math.floor(sizePx / patch) * patch)} or ${Math.ceil(sizePx / patch) * patch}`,
-      { keyPath: "imageSizePx" },
-    );
-}
-
-async function checkOut({ out, pool, layers = [-1], overwrite = false }: EmbedOptions): Promise<void> {
-  if (layers.length !== 1 || layers[0] !== -1)
-    throw new ConfigError("Cannot embed other layers than the last: this release has none; leave --layers out", { keyPath: "layers" });
-  checkTableName(out, { tokens: pool === "patch" || pool === "all" });
+async function checkOut({ out, pool = "cls", attention = false, overwrite = false }: EmbedOptions): Promise<void> {
+  checkTableName(out, { tokens: isTokenPooling(pool), attention });
+  const isLance = out.endsWith(".lance");
   const there = await stat(out).catch(() => undefined);
-  if (there?.isDirectory() === true)
+  if (there?.isDirectory() === true && !isLance)
     throw new ConfigError(`Cannot write "${out}": it is a folder; give a file name to --out`, { keyPath: "out" });
   if (there !== undefined && !overwrite)
     throw new ConfigError(`Cannot write "${out}": it is there already; give --overwrite or another --out`, { keyPath: "out" });
+  if (!isLance) return;
+  lanceName(out);
+  await loadLance();
+}
+
+/** What decides the numbers of a table: a table that was begun with others cannot be gone on with. */
+function settingsOf(options: EmbedOptions, session: EmbedSession, list: DataList): Settings {
+  const { pool = "cls", normalize = false, attention = false, batchSize = 32 } = options;
+  const { encoder, preprocessing } = session;
+  return {
+    weights: fingerprint(encoder),
+    images: digestList(list),
+    pool,
+    layers: resolveLayers(encoder.config, options.layers),
+    normalize,
+    attention,
+    batchSize, // other batches round otherwise
+    ...preprocessing,
+  };
+}
+
+async function openTable(options: EmbedOptions, session: EmbedSession, list: DataList): Promise<PartialTable> {
+  const { out, pool = "cls", layers, attention = false, overwrite = false, onNotice } = options;
+  const { encoder, imageSizePx } = session;
+  const { rows, columns } = encoder.grid(imageSizePx);
+  return PartialTable.open(out, {
+    settings: settingsOf(options, session, list),
+    images: list.entries.length,
+    rowShape: rowShape(encoder, { pooling: pool, imageSizePx, layers }),
+    attentionShape: attention ? [encoder.heads, rows * columns] : undefined,
+    overwrite,
+    onNotice,
+  });
 }
 
 /**
  * Writes features of images to a table; beside it `OUT.json` says which row is which image and how it was made, `OUT.failed.jsonl` which
- * images are broken. Nothing is written before all is computed, and the table appears whole or not at all.
+ * images are broken. Rows go to `OUT.partial` batch by batch, so memory does not grow with the images; the table appears whole or not at
+ * all. What a kill or an error leaves is gone on with by the same settings, and gives the same bytes.
  */
 export async function embed(options: EmbedOptions): Promise<EmbedResult> {
+  const { data, pool = "cls", layers, attention = false, normalize = false, batchSize = 32, skipBroken = false } = options;
+  checkMixed(options, attention);
   await checkOut(options);
-  const { out, data, overwrite: _overwrite, layers: _layers, ...request } = options;
-  const list = await listData(data, request);
-  const { found, how } = await extractByModel([list], request);
-  const [extracted] = found;
-  if (extracted === undefined || extracted.rows.length === 0)
-    throw new FormatError(`Cannot embed "${data}": none of ${list.entries.length} images could be read; look at the first messages`, {
-      file: data,
-    });
-  request.signal?.throwIfAborted();
-  const { dim, tokens, failed } = extracted;
-  const table = toTable(extracted, list, options.pool ?? "cls");
-  const { model, arch = null, pool = "cls", normalize = false } = request;
-  if (failed.length > 0) await writeFileAtomic(`${out}.failed.jsonl`, failed.map((f) => `${JSON.stringify(f)}\n`).join(""));
-  else await rm(`${out}.failed.jsonl`, { force: true });
-  await writeFeatureTable(out, table, { model, arch, pool, layers: [-1], normalize, ...how });
-  return { out, images: table.shape[0] ?? 0, dim: dim / tokens, shape: table.shape, failedImages: failed.length };
+  const list = await listData(data, options);
+  await using session = await openSession(options);
+  const { encoder, pictures, imageSizePx } = session;
+  encoder.checkAttention(attention);
+  await using table = await openTable(options, session, list);
+  const { signal, onProgress, onNotice } = options;
+  const job = {
+    encoder,
+    pool: pictures,
+    imageSizePx,
+    pooling: pool,
+    layers,
+    attention,
+    batchSize,
+    normalize,
+    skipBroken,
+    signal,
+    onProgress,
+  };
+  for await (const batch of featureBatches(list, { ...job, startAt: table.done })) {
+    for (const { reason } of batch.failed) onNotice?.(`Left out: ${reason}`);
+    await table.append(batch);
+  }
+  if (table.rows === 0) {
+    await table.discard();
+    const state = `none of ${list.entries.length} images could be read`;
+    throw new FormatError(`Cannot embed "${data}": ${state}; look at the first messages`, { file: data });
+  }
+  signal?.throwIfAborted();
+  return await finish(options, { table, session, list }); // the table closes behind it
 }
 
-function toTable({ features, dim, tokens, rows }: Extracted, list: DataList, pool: Pooling): FeatureTable {
-  const entries = Array.from(rows, (i) => list.entries[i]).flatMap((e) => e ?? []);
-  return {
-    features,
-    shape: pool === "patch" || pool === "all" ? [rows.length, tokens, dim / tokens] : [rows.length, dim],
+interface Embedded {
+  readonly table: PartialTable;
+  readonly session: EmbedSession;
+  readonly list: DataList;
+}
+
+async function finish(options: EmbedOptions, { table, session, list }: Embedded): Promise<EmbedResult> {
+  const { out, model, arch = null, pool = "cls", layers = [-1], attention = false, normalize = false } = options;
+  const { encoder, imageSizePx, preprocessing } = session;
+  const { failed, rows } = table;
+  await writeFailed(out, failed);
+  const bad = new Set(failed.map(({ index }) => index));
+  const entries = list.entries.filter((_, i) => !bad.has(i));
+  const row = rowShape(encoder, { pooling: pool, imageSizePx, layers });
+  const shape = [rows, ...(holdsVectorsOnly(out) ? [row.reduce((a, b) => a * b, 1)] : row)];
+  await table.finish({
+    shape,
     paths: entries.map(entryName),
     labels: list.classes.length > 0 ? entries.map((e) => e.label ?? "") : undefined,
-  };
+    about: { model, arch, pool, layers, normalize, ...(attention ? { attention } : {}), preprocessing },
+  });
+  return { out, images: rows, dim: encoder.dim(pool), shape, failedImages: failed.length };
+}
+
+/** `OUT.failed.jsonl` where there are any; none left from before where there are not. */
+async function writeFailed(out: string, failed: readonly FailedEntry[]): Promise<void> {
+  const file = `${out}.failed.jsonl`;
+  if (failed.length === 0) return rm(file, { force: true });
+  await writeFileAtomic(file, failed.map(({ path, reason }) => `${JSON.stringify({ path, reason })}\n`).join(""));
 }

@@ -70,15 +70,23 @@ export class Encoder implements Disposable {
     return backboneWidth(this.config) * (pool === "cls+mean" ? 2 : 1);
   }
 
+  /** Throws ConfigError where attention is wanted of a convolutional network, which has none. */
+  checkAttention(isWanted: boolean): void {
+    if (!isWanted || isViT(this.config)) return;
+    const name = this.config.family === "convnext" ? "ConvNeXt" : "ResNet";
+    throw new ConfigError(`Cannot show attention: a ${name} has none; leave it out, or choose a vision transformer`, {
+      keyPath: "attention",
+    });
+  }
+
+  /** Parameters and running statistics, read in place. */
+  get params(): ReadonlyMap<string, Float32Array> {
+    return this.#options.params;
+  }
+
   /** Images `[b, 3, y, x]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
   async encode(images: Float32Array, { pool, sizePx, attention = false, layers, signal }: EncodeRequest): Promise<Encoded> {
-    if (attention && !isViT(this.config))
-      throw new ConfigError(
-        `Cannot show attention: a ${this.config.family === "convnext" ? "ConvNeXt" : "ResNet"} has none; leave it out, or choose a vision transformer`,
-        {
-          keyPath: "attention",
-        },
-      );
+    this.checkAttention(attention);
     const { height, width } = sidesOf(sizePx);
     const program = this.#program({ pool, sizePx, attention, layers, batch: images.length / (3 * height * width) });
     floats(program.inputs, "images").set(images);

@@ -10,7 +10,7 @@ import { type PictureSize, sidesOf } from "./trace-encoder.ts";
  */
 export type ResizePolicy = "stretch" | "crop" | "pad" | "multiple";
 
-export const RESIZE_POLICIES: readonly ResizePolicy[] = ["stretch", "crop", "pad", "multiple"];
+const RESIZE_POLICIES: readonly ResizePolicy[] = ["stretch", "crop", "pad", "multiple"];
 
 export interface FitOptions {
   readonly preprocessing: Preprocessing;
@@ -29,6 +29,14 @@ export interface FittedPicture {
 export function withPolicy(preprocessing: Preprocessing, resize: ResizePolicy | undefined): Preprocessing {
   if (resize === "stretch") return { ...preprocessing, resize: "square" };
   return resize === "crop" ? { ...preprocessing, resize: "short-side", cropRatio: 1 } : preprocessing;
+}
+
+/** Throws ConfigError for a policy that is none. */
+export function checkResizePolicy(resize: ResizePolicy | undefined): void {
+  if (resize === undefined || RESIZE_POLICIES.includes(resize)) return;
+  throw new ConfigError(`Cannot resize by "${String(resize)}": there is no such policy; use ${RESIZE_POLICIES.join(", ")}`, {
+    keyPath: "resize",
+  });
 }
 
 /** Throws ConfigError unless the side is a whole number of patches. */

@@ -4,7 +4,7 @@ import { ConfigError, FormatError, Owned } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { backboneWidth, isViT, prefixTokens } from "../nn/index.ts";
 import type { Encoded, Encoder } from "./encoder.ts";
-import { checkPictureSize, fitPicture, type FitOptions, type FittedPicture, RESIZE_POLICIES, type ResizePolicy } from "./fit.ts";
+import { checkPictureSize, checkResizePolicy, fitPicture, type FitOptions, type FittedPicture, type ResizePolicy } from "./fit.ts";
 import { type ImageFeatures, type LayerFeatures, splitTokens } from "./image-features.ts";
 import { openModel } from "./model.ts";
 import { type Picture, readPicture } from "./picture.ts";
@@ -57,10 +57,7 @@ const MAX_BATCH = 16;
 /** Opens a model for embedding: all that `openModel` opens. Throws FormatError, ConfigError. */
 export async function loadModel(pathOrId: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
   const { arch, threads = availableParallelism(), resize } = options;
-  if (resize !== undefined && !RESIZE_POLICIES.includes(resize))
-    throw new ConfigError(`Cannot resize by "${String(resize)}": there is no such policy; use ${RESIZE_POLICIES.join(", ")}`, {
-      keyPath: "resize",
-    });
+  checkResizePolicy(resize);
   using owned = new Owned();
   const device = owned.use(openCpu({ threads }));
   const { encoder, preprocessing: own, rules } = await openModel(pathOrId, device, { arch });

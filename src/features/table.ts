@@ -5,7 +5,9 @@ import { ConfigError, FormatError, formatType, type HostTensor, PlatformError, s
 import { checkDiskSpace, openSafetensors, readNpy, toFloat32, writeFileAtomic, writeNpy, writeSafetensors } from "../weights/index.ts";
 import { decodeCsv, encodeCsv } from "./csv.ts";
 import { encodeParquet, readParquet } from "./parquet.ts";
+import { writeLance } from "./lance.ts";
 import { piecesOf, type RowSource } from "./rows.ts";
+import { writeSidecar } from "./sidecar.ts";
 
 /** Row i shows `paths[i]`. */
 export interface FeatureTable {
@@ -18,9 +20,11 @@ export interface FeatureTable {
   readonly labels?: readonly string[] | undefined;
 }
 
+/** Formats that are read; `.lance` is written, too. */
 export const TABLE_SUFFIXES: readonly string[] = [".safetensors", ".npy", ".csv", ".parquet"];
+const WRITTEN_SUFFIXES: readonly string[] = [...TABLE_SUFFIXES, ".lance"];
 /** Formats of one vector a row. */
-const VECTOR_SUFFIXES: readonly string[] = [".csv", ".parquet"];
+const VECTOR_SUFFIXES: readonly string[] = [".csv", ".parquet", ".lance"];
 
 /** Whether each row is one vector in that format, so that layers stand side by side in it. */
 export function holdsVectorsOnly(out: string): boolean {
@@ -44,8 +48,8 @@ export function checkTableName(
   const fail = (state: string, todo: string): never => {
     throw new ConfigError(`Cannot write "${out}": ${state}; ${todo}`, { keyPath: "out" });
   };
-  const suffix = TABLE_SUFFIXES.find((s) => out.endsWith(s));
-  if (suffix === undefined) fail("its suffix names no table format", `use ${TABLE_SUFFIXES.join(", ")}`);
+  const suffix = WRITTEN_SUFFIXES.find((s) => out.endsWith(s));
+  if (suffix === undefined) fail("its suffix names no table format", `use ${WRITTEN_SUFFIXES.join(", ")}`);
   if (tokens && holdsVectorsOnly(out)) fail(`a row of ${suffix} holds one vector, not one a token`, "use .safetensors or .npy");
   if (attention && suffix !== ".safetensors") fail(`a ${suffix} has no place for attention maps`, "use .safetensors");
 }
@@ -56,14 +60,14 @@ export function checkTableName(
  */
 export async function writeFeatureTable(out: string, table: FeatureTable, about: object): Promise<void> {
   const { features, shape, paths = [], labels } = table;
-  const sidecar = { formatVersion: 1, ...about, shape, paths, labels: labels ?? null };
   await checkDiskSpace(out, features.byteLength);
-  await rm(out, { force: true });
-  await writeFileAtomic(`${out}.json`, `${JSON.stringify(sidecar)}\n`);
+  await rm(out, { force: true, recursive: out.endsWith(".lance") });
+  await writeSidecar(out, { shape, paths, labels, about });
   const tensor = { dtype: "f32", shape, data: features } as const;
   const source: RowSource = { dim: sizeOf(shape.slice(1)), paths, labels, pieces: () => piecesOf(features, sizeOf(shape.slice(1))) };
   if (out.endsWith(".csv")) await writeFileAtomic(out, encodeCsv(source));
   else if (out.endsWith(".parquet")) await writeFileAtomic(out, encodeParquet(source));
+  else if (out.endsWith(".lance")) await writeLance(out, source);
   else if (out.endsWith(".npy")) await writeNpy(out, tensor);
   else await writeSafetensors(out, new Map([["features", tensor]]), { format: "pt" });
 }

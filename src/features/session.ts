@@ -1,0 +1,61 @@
+/** @file A model open for lists of images: device, network, and pictures as the network wants them. */
+import { availableParallelism } from "node:os";
+import { ConfigError, Owned } from "../core/index.ts";
+import { openCpu } from "../engine/runtime/index.ts";
+import { openEvalPool } from "../images/node/index.ts";
+import type { ExtractRequest } from "./embed.ts";
+import type { Encoder } from "./encoder.ts";
+import type { PictureSource } from "./extract.ts";
+import { openFitSource } from "./fit-source.ts";
+import { checkPictureSize, checkResizePolicy, type ResizePolicy, withPolicy } from "./fit.ts";
+import { openModel } from "./model.ts";
+import type { DecodeRules, Preprocessing } from "./processor.ts";
+
+/** Owns device, network and workers: use with `await using`. */
+export interface EmbedSession extends AsyncDisposable {
+  readonly encoder: Encoder;
+  readonly pictures: PictureSource;
+  readonly imageSizePx: number;
+  /** What the pixels went through: written beside features. */
+  readonly preprocessing: Preprocessing & DecodeRules & { readonly policy?: ResizePolicy };
+}
+
+/** Opens a model as asked for. Throws ConfigError for a size that is no whole number of patches, and what `openModel` throws. */
+export async function openSession(request: ExtractRequest): Promise<EmbedSession> {
+  const { model, arch, resize, threads = availableParallelism() } = request;
+  checkResizePolicy(resize);
+  using owned = new Owned();
+  const device = owned.use(openCpu({ threads }));
+  const { encoder, preprocessing: own, rules: trained } = await openModel(model, device, { arch });
+  owned.use(encoder);
+  const imageSizePx = request.imageSizePx ?? own.imageSizePx;
+  const patchSizePx = encoder.patchSizePx;
+  checkPictureSize(imageSizePx, patchSizePx);
+  const rules = { decode: request.decode ?? trained.decode, alpha: request.alpha ?? trained.alpha };
+  const fitted = withPolicy({ ...own, imageSizePx }, resize);
+  const preprocessing = { ...fitted, ...rules };
+  const isOurs = resize === "pad" || resize === "multiple";
+  const workers = isOurs ? undefined : openEvalPool({ ...preprocessing, threads });
+  const all = owned.move();
+  return {
+    encoder,
+    pictures: workers ?? openFitSource({ preprocessing: fitted, patchSizePx, resize, rules }),
+    imageSizePx,
+    preprocessing: isOurs ? { ...preprocessing, policy: resize } : preprocessing,
+    async [Symbol.asyncDispose]() {
+      await workers?.[Symbol.asyncDispose]();
+      all[Symbol.dispose]();
+    },
+  };
+}
+
+/** Throws ConfigError for what needs pictures of one size. */
+export function checkMixed({ resize, pool = "cls" }: ExtractRequest, attention: boolean): void {
+  if (resize !== "multiple") return;
+  const isTokens = pool === "patch" || pool === "all";
+  if (isTokens || attention)
+    throw new ConfigError(
+      `Cannot write ${isTokens ? "tokens" : "attention"} of pictures of several sizes: their numbers differ; pool them, or use --resize pad`,
+      { keyPath: "resize" },
+    );
+}
