@@ -1,9 +1,10 @@
-/** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, or a file of weights of the DINO family. */
+/** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, a file of weights, or a model in the cache by its name. */
 import { dirname, join } from "node:path";
 import { ConfigError, FormatError } from "../core/index.ts";
 import type { Device } from "../engine/runtime/index.ts";
 import type { Triple } from "../images/index.ts";
 import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
+import { resolveModelPath } from "../weights/hub/index.ts";
 import { Encoder } from "./encoder.ts";
 import {
   type DecodeRules,
@@ -42,14 +43,17 @@ function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
 }
 
 /**
- * Opens a model for inference on a device: see `readBackbone` for what can be opened; `arch` names the architecture of a bare file. Throws
- * FormatError for a path that is no model, and for missing, extra or wrongly shaped weights.
+ * Opens a model for inference on a device: a path (see `readBackbone` for what can be opened; `arch` names the architecture of a bare file),
+ * or the name of a released model that was pulled (`facebook/dinov2-small`, `dinov2_vits14`): a path that exists wins, and nothing is
+ * downloaded. Throws FormatError for a path that is no model, and for missing, extra or wrongly shaped weights; ConfigError, which says
+ * what to pull, for a model that is not in the cache.
  */
-export async function openModel(path: string, device: Device, options: ReadBackboneOptions = {}): Promise<OpenModel> {
+export async function openModel(pathOrId: string, device: Device, options: ReadBackboneOptions = {}): Promise<OpenModel> {
+  const path = (await resolveModelPath(pathOrId)) ?? pathOrId;
   const backbone = await readBackbone(path, options);
   const { config, tensors, file } = backbone;
   if ((config.channels ?? 3) !== 3)
-    throw new ConfigError(`Cannot open model "${path}": it is made for ${config.channels} channels; pictures are read in three`, {
+    throw new ConfigError(`Cannot open model "${pathOrId}": it is made for ${config.channels} channels; pictures are read in three`, {
       keyPath: "model.channels",
     });
   const preprocessing = preprocessingOf(backbone);
