@@ -1,0 +1,8 @@
+/** @file Tricera in the browser: DINO features in a page or a worker. The package's public entry `tricera/web`; nothing here needs Node. */
+export { ConfigError, FormatError, type OnProgress, PlatformError, type Progress, ShapeError } from "./core/index.ts";
+export type { ResizePolicy } from "./features/fit.ts";
+export type { ImageFeatures, LayerFeatures } from "./features/image-features.ts";
+export { type EmbedImageOptions, type LoadedModel, loadModel, type LoadModelOptions } from "./web/load-model.ts";
+export type { NamedBlob } from "./web/model-files.ts";
+export { clearWeights } from "./web/part-store.ts";
+export type { Drawable, RawPicture, WebPicture as Picture } from "./web/read-picture.ts";

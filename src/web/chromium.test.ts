@@ -1,0 +1,178 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ImageFeatures, loadModel } from "../features/index.ts";
+import { randomWeights, TINY, writePicture, writeTinyModel } from "../features/testing/tiny-model.ts";
+import { decodeImage } from "../images/node/index.ts";
+import { PIL_CASES } from "../images/testing/pil-cases.ts";
+import type { BackboneConfig, ViTConfig } from "../nn/index.ts";
+import { writeModelFolder } from "../weights/index.ts";
+import { convWeights, TINY_CONVNEXT } from "../weights/testing/conv-weights.ts";
+import { bundleWeb, whyNoBrowser } from "./testing/bundle.ts";
+import { openChromium } from "./testing/chromium.ts";
+import type { loadModel as loadInPage, LoadModelOptions } from "./load-model.ts";
+import type { readWebPicture } from "./read-picture.ts";
+import { serveStatic, type StaticServer } from "./testing/static-server.ts";
+
+const REGISTERS: ViTConfig = { ...TINY, registers: 2, layerScale: 1, maskToken: true, posInterpolation: "size-antialias" };
+const ROPE: ViTConfig = {
+  ...REGISTERS,
+  width: 16,
+  registerName: "storage_tokens",
+  positions: "rope",
+  keyBiasMask: true,
+  ffn: "swiglu",
+  ffnHidden: 24,
+  rope: { base: 100, normalize: "separate" },
+};
+
+/** Features as they come out of the page. */
+type Plain = { readonly [K in "cls" | "registers" | "patches" | "attention"]: number[] } & { readonly grid: unknown };
+
+interface Inside {
+  readonly tricera: { readonly loadModel: typeof loadInPage; readonly readWebPicture: typeof readWebPicture };
+}
+
+interface Ask {
+  readonly model: string;
+  readonly picture: string;
+  readonly options?: LoadModelOptions;
+}
+
+/** A browser scales greys of 16 bits, where Pillow clips them. */
+const PIL_NAMES = Object.keys(PIL_CASES).filter((name) => name !== "g16.png");
+const PAGE = `<!doctype html><script type="module">import * as tricera from "/web.js"; globalThis.tricera = tricera;</script>`;
+
+const missing = whyNoBrowser();
+
+describe.skipIf(missing !== undefined)(`tricera/web in Chromium${missing === undefined ? "" : ` (${missing})`}`, () => {
+  let root = "";
+  let browser: Browser;
+  let server: StaticServer;
+  let page: Page;
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), "tricera web "));
+    await bundleWeb(join(root, "dist"), "./inside.ts");
+    await writeTinyModel(join(root, "plain"));
+    await writeTinyModel(join(root, "registers"), { config: REGISTERS });
+    await writeModelFolder(join(root, "convnext"), { config: TINY_CONVNEXT, tensors: convWeights(TINY_CONVNEXT) });
+    await writeModelFolder(join(root, "rope"), { config: ROPE, tensors: randomWeights(ROPE, 3) });
+    await writePicture(join(root, "1.png"), { colour: [10, 20, 200], seed: 1 });
+    await writeFile(join(root, "index.html"), PAGE);
+    browser = await openChromium();
+    server = await serveStatic([join(root, "dist"), root]);
+    page = await browser.newPage();
+    await page.goto(server.origin);
+    await page.waitForFunction("globalThis.tricera !== undefined");
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.[Symbol.asyncDispose]();
+    await rm(root, { recursive: true });
+  });
+
+  /** What a page computes. */
+  function inPage(ask: Ask): Promise<Plain> {
+    return page.evaluate(async ({ model: path, picture, options = {} }) => {
+      const { tricera } = globalThis as unknown as Inside; // put there by the page
+      const model = await tricera.loadModel(path, options);
+      try {
+        const f = await model.embed(picture, { attention: model.heads > 0 });
+        const plain = (x: Float32Array | undefined): number[] => [...(x ?? [])];
+        return { cls: plain(f.cls), registers: plain(f.registers), patches: plain(f.patches), attention: plain(f.attention), grid: f.grid };
+      } finally {
+        await model.dispose();
+      }
+    }, ask);
+  }
+
+  async function inNode(name: string, picture: string, options = {}): Promise<ImageFeatures> {
+    await using model = await loadModel(join(root, name), { threads: 1, ...options });
+    return await model.embed(join(root, picture), { attention: model.heads > 0 });
+  }
+
+  function expectSame(mine: Plain, wanted: ImageFeatures, least = 0.99999): void {
+    for (const key of ["cls", "registers", "patches", "attention"] as const) {
+      expect(mine[key].length, key).toBe(wanted[key]?.length ?? 0);
+      if (mine[key].length > 0) expect(cosine(mine[key], wanted[key] ?? []), key).toBeGreaterThanOrEqual(least);
+    }
+    expect(mine.grid).toEqual(wanted.grid);
+  }
+
+  test.each<[string, BackboneConfig]>([
+    ["plain", TINY],
+    ["registers", REGISTERS],
+    ["rope", ROPE],
+    ["convnext", TINY_CONVNEXT],
+  ])("loadModel() gives what Node gives: %s, on WebAssembly", async (name) => {
+    expectSame(await inPage({ model: `/${name}/`, picture: "/1.png" }), await inNode(name, "1.png"));
+  });
+
+  test("and on WebGPU", async () => {
+    const isThere = await page.evaluate(async () => {
+      const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<object | null> } };
+      return ((await gpu?.requestAdapter()) ?? null) !== null;
+    });
+    if (!isThere)
+      await expect(inPage({ model: "/plain/", picture: "/1.png", options: { device: "webgpu" } })).rejects.toThrow(/no adapter/);
+    else
+      expectSame(
+        await inPage({ model: "/registers/", picture: "/1.png", options: { device: "webgpu" } }),
+        await inNode("registers", "1.png"),
+      );
+  });
+
+  test("pictures that are no squares, by policy", async () => {
+    const options = { resize: "multiple", imageSizePx: 24 } as const;
+    const mine = await inPage({ model: "/plain/", picture: "/1.png", options });
+    expectSame(mine, await inNode("plain", "1.png", options));
+    expect(mine.grid).toEqual({ rows: 6, columns: 7 });
+  });
+
+  /** RGB of a file as the page decodes it. */
+  function decodeInPage(url: string, decode: "python" | "managed" = "python"): Promise<number[]> {
+    return page.evaluate(
+      async (ask) => {
+        const { tricera } = globalThis as unknown as Inside; // as above
+        return [...(await tricera.readWebPicture(ask.url, { decode: ask.decode, alpha: "drop" })).data];
+      },
+      { url, decode },
+    );
+  }
+
+  test.each(PIL_NAMES)('pixels are those of Pillow\'s convert("RGB"), low alpha and turned pictures too: %s', async (name) => {
+    const bytes = Buffer.from(PIL_CASES[name]?.base64 ?? "", "base64");
+    await writeFile(join(root, name), bytes);
+    const wanted = (await decodeImage(bytes, { decode: "python", alpha: "drop" })).data;
+    const mine = await decodeInPage(`/${name}`);
+    expect(mine.length).toBe(wanted.length);
+    expect(mine.findIndex((value, i) => value !== wanted[i])).toBe(-1);
+  });
+
+  test('decode: "managed" turns a picture by EXIF', async () => {
+    const wanted = (await decodeImage(Buffer.from(PIL_CASES["exif.jpg"]?.base64 ?? "", "base64"), { decode: "managed" })).data;
+    expect(await decodeInPage("/exif.jpg", "managed")).toEqual([...wanted]);
+  });
+
+  test("weights are fetched once, by ranges, and then come from the cache", async () => {
+    await writeTinyModel(join(root, "cached"));
+    await inPage({ model: "/cached/", picture: "/1.png" });
+    const first = server.asked.filter((a) => a.path === "/cached/model.safetensors");
+    expect(first.map((a) => a.range)).toEqual([`bytes=0-${4 * 2 ** 20 - 1}`]);
+    await inPage({ model: "/cached/", picture: "/1.png" });
+    expect(server.asked.filter((a) => a.path.startsWith("/cached/"))).toHaveLength(3);
+    await inPage({ model: "/cached/", picture: "/1.png", options: { cache: "reload" } });
+    expect(server.asked.filter((a) => a.path.startsWith("/cached/"))).toHaveLength(6);
+  });
+});
+
+function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i] ?? Number.NaN, b[i] ?? Number.NaN];
+    [ab, aa, bb] = [ab + x * y, aa + x * x, bb + y * y];
+  }
+  return ab / Math.sqrt(aa * bb);
+}

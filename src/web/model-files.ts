@@ -1,0 +1,97 @@
+/** @file Where the files of a model come from: those the user chose, a folder on a server, or a repository of the Hugging Face Hub. */
+import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
+import { browser } from "./browser.ts";
+import { blobSource, type ByteSource } from "./byte-source.ts";
+import { forgetRemote, openRemote } from "./download.ts";
+import { memoryStore, openCacheStore, type PartStore, withSpill } from "./part-store.ts";
+
+/** The files of one model, by their names in its folder. */
+export interface ModelFiles {
+  /** For error messages. */
+  readonly path: string;
+  /** Undefined where there is no such file. */
+  open(name: string): Promise<ByteSource | undefined>;
+  /** The name of the file of weights, where the caller named it. */
+  readonly weights: string | undefined;
+}
+
+/** A chosen file: what `<input type="file">` and drag and drop give. */
+export type NamedBlob = Blob & { readonly name: string };
+
+export interface RemoteOptions extends JobOptions {
+  /** Default: the public hub, https://huggingface.co. */
+  readonly endpoint?: string | undefined;
+  /** Branch, tag or commit of a hub's repository; default `main`. */
+  readonly revision?: string | undefined;
+  /** `keep` (default): weights stay in Cache Storage and are not fetched again. `reload`: fetched anew. `none`: kept nowhere. */
+  readonly cache?: "keep" | "reload" | "none" | undefined;
+}
+
+/** Chosen files: a model's folder, or one bare file of weights. Throws ConfigError for none, or for two of one name. */
+export function chosenFiles(files: readonly NamedBlob[]): ModelFiles {
+  const byName = new Map(files.map((file) => [file.name, file]));
+  if (byName.size === 0) throw new ConfigError("Cannot load a model: there are no files; choose config.json and model.safetensors");
+  if (byName.size < files.length)
+    throw new ConfigError("Cannot load a model: two of the files have one name; choose the files of one folder");
+  const bare = files.filter((file) => file.name.endsWith(".safetensors"));
+  return {
+    path: files.length === 1 ? (files[0]?.name ?? "") : "the chosen files",
+    open: (name) => Promise.resolve(byName.get(name)).then((file) => file && blobSource(file, name)),
+    weights: bare.length === 1 ? bare[0]?.name : undefined,
+  };
+}
+
+const HUB = "https://huggingface.co";
+const HUB_ID = /^[\w][\w.-]*\/[\w][\w.-]*$/;
+
+interface Base {
+  readonly url: string;
+  readonly weights: string | undefined;
+}
+
+/** The folder that a URL or id means. */
+function baseOf(urlOrId: string, { endpoint = HUB, revision = "main" }: RemoteOptions): Base {
+  if (HUB_ID.test(urlOrId)) {
+    const root = endpoint.endsWith("/") ? endpoint.slice(0, -1) : endpoint;
+    return { url: `${root}/${urlOrId}/resolve/${encodeURIComponent(revision)}/`, weights: undefined };
+  }
+  const url = URL.parse(urlOrId, browser.location?.href);
+  if (url === null || !/^(?:https?|blob):$/.test(url.protocol))
+    throw new ConfigError(
+      `Cannot load model "${urlOrId}": it is neither an id like "facebook/dinov2-small" nor the URL of a folder; check its spelling`,
+    );
+  const [, folder = "", file = ""] = /^(.*\/)([^/]*\.safetensors)$/.exec(url.pathname) ?? [];
+  if (file !== "") url.pathname = folder;
+  else if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return { url: url.href, weights: file === "" ? undefined : decodeURIComponent(file) };
+}
+
+async function storeFor({ cache = "keep" }: RemoteOptions): Promise<PartStore> {
+  const store = cache === "none" ? undefined : await openCacheStore();
+  return store === undefined ? memoryStore() : withSpill(store);
+}
+
+/** Files of a folder on a server, fetched when opened. Throws ConfigError for what is no URL. */
+export async function remoteFiles(urlOrId: string, options: RemoteOptions): Promise<ModelFiles> {
+  const { url: base, weights } = baseOf(urlOrId, options);
+  const store = await storeFor(options);
+  const { signal, onProgress } = options;
+  return {
+    path: urlOrId,
+    weights,
+    async open(name) {
+      const url = new URL(base);
+      url.pathname += encodeURIComponent(name);
+      if (options.cache === "reload") await forgetRemote(url.href, store);
+      const onBytes = (done: number, total: number): void => onProgress?.({ what: "fetch", done, total, unit: "bytes", detail: name });
+      return openRemote(url.href, { store, signal, onBytes });
+    },
+  };
+}
+
+/** The file, which must be there. Throws FormatError. */
+export async function need(files: ModelFiles, name: string): Promise<ByteSource> {
+  const source = await files.open(name);
+  if (source !== undefined) return source;
+  throw new FormatError(`Cannot open model "${files.path}": it has no ${name}; give the files of a Hugging Face folder`, { file: name });
+}
