@@ -1,9 +1,15 @@
 /** @file The ONNX room: lowering table and protobuf. */
 export { LOWER, type LoweredStage, lowerStage } from "./lower/index.ts";
-export type { OnnxTarget } from "./lower/context.ts";
+export type { Lowering, OnnxTarget } from "./lower/context.ts";
+export { lowerModel, type LowerModelOptions, PORTABLE_OPSET } from "./symbolic/lower-model.ts";
+export { isFixed, type Poly, polyAt, polyText, type SizeSymbol } from "./symbolic/poly.ts";
+export type { SymbolicContext } from "./symbolic/rules.ts";
+export type { SizeSource } from "./symbolic/sizes.ts";
+export { type SymbolicGraph, traceSymbolic } from "./symbolic/trace.ts";
 export {
   decodeModel,
   encodeModel,
+  modelPieces,
   type OnnxAttr,
   type OnnxInitializer,
   type OnnxModel,

@@ -26,6 +26,26 @@ describe("encodeModel()", () => {
     expect(decodeModel(encodeModel(gemm))).toEqual({ ...gemm, opset: 21 });
   });
 
+  test("round-trips names of sizes, stored half-width and int8 weights, and what is said of the model", () => {
+    const model: OnnxModel = {
+      nodes: [{ op: "DequantizeLinear", inputs: ["q", "s"], outputs: ["y"], attrs: { axis: { int: 0 } } }],
+      initializers: [
+        { name: "q", dtype: "i8", shape: [3], data: Int8Array.of(-127, 0, 127) },
+        { name: "h", dtype: "f16", shape: [2], data: Uint16Array.of(0x3c00, 0xfbff) },
+      ],
+      inputs: [{ name: "x", dtype: "f32", shape: ["batch_size", 3, "height", 224] }],
+      outputs: [],
+      opset: 18,
+      metadata: { config: "{}", größe: "ja" },
+    };
+    expect(decodeModel(encodeModel(model))).toEqual(model);
+  });
+
+  test("names no operator set but ONNX's own in a standard model", () => {
+    const bytes = encodeModel({ nodes: [], initializers: [], inputs: [], outputs: [], standard: true });
+    expect(Buffer.from(bytes).includes("com.microsoft")).toBe(false);
+  });
+
   test("writes the bytes protobuf prescribes", () => {
     const bytes = encodeModel({
       nodes: [{ op: "Abs", inputs: ["x"], outputs: ["y"] }],
@@ -35,7 +55,7 @@ describe("encodeModel()", () => {
       opset: 18,
     });
     expect(Buffer.from(bytes).toString("hex")).toBe(
-      "080a" + // ir_version 10
+      "0808" + // ir_version 8, that of opset 18
         "120774726963657261" + // producer_name "tricera"
         "3a16" + // graph, 22 bytes
         "0a0b0a01781201792203416273" + // node Abs(x) -> y

@@ -2,9 +2,9 @@
 import {
   type DType,
   DTYPE_BYTES,
+  DTYPE_NAMES,
   DTypeError,
   FormatError,
-  formatType,
   type Shape,
   ShapeError,
   sizeOf,
@@ -27,14 +27,21 @@ export type OnnxAttr =
   | { readonly float: number }
   | { readonly string: string };
 
+/** Element types of a file: ours, and what weights are stored as (float16 as bit patterns in a Uint16Array). */
+export type OnnxDType = DType | "f16" | "i8";
+
 export interface OnnxTensorInfo {
   readonly name: string;
-  readonly dtype: DType;
-  readonly shape: Shape;
+  readonly dtype: OnnxDType;
+  /** A text is the name of a size that is not fixed (`batch_size`). */
+  readonly shape: readonly (number | string)[];
 }
 
-export interface OnnxInitializer extends OnnxTensorInfo {
-  readonly data: TypedArray;
+export interface OnnxInitializer {
+  readonly name: string;
+  readonly dtype: OnnxDType;
+  readonly shape: Shape;
+  readonly data: TypedArray | Int8Array;
 }
 
 export interface OnnxModel {
@@ -44,17 +51,38 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxTensorInfo[];
   /** Version of ONNX's own operator set; 21 when absent. `com.microsoft` is always version 1. */
   readonly opset?: number;
+  /** Whether only ONNX's own operators are there, so that no other set is named. */
+  readonly standard?: boolean;
+  /** What is said about the model, by key (`metadata_props`). */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** TensorProto.DataType of ONNX, which is also ONNXTensorElementDataType of ONNX Runtime's C API. */
-export const ONNX_DTYPE: { readonly [K in DType]: number } = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9, f64: 11, bf16: 16 };
+export const ONNX_DTYPE: { readonly [K in OnnxDType]: number } = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  f64: 11,
+  bf16: 16,
+};
+const BYTES: { readonly [K in OnnxDType]: number } = { ...DTYPE_BYTES, f16: 2, i8: 1 };
+const NAMES: { readonly [K in OnnxDType]: string } = { ...DTYPE_NAMES, f16: "float16", i8: "int8" };
 
-const IR_VERSION = 10;
+/** `float16[2,3]`. */
+function typeText(dtype: OnnxDType, shape: Shape): string {
+  return `${NAMES[dtype]}[${shape.join(",")}]`;
+}
+
 const DEFAULT_OPSET = 21;
 const MICROSOFT = "com.microsoft";
 
 // Field numbers of onnx.proto (ONNX 1.17).
-const MODEL = { irVersion: 1, producer: 2, graph: 7, opset: 8 } as const;
+const MODEL = { irVersion: 1, producer: 2, graph: 7, opset: 8, metadata: 14 } as const;
+const ENTRY = { key: 1, value: 2 } as const;
 const OPSET = { domain: 1, version: 2 } as const;
 const GRAPH = { node: 1, name: 2, initializer: 5, input: 11, output: 12 } as const;
 const NODE = { input: 1, output: 2, op: 4, attribute: 5, domain: 7 } as const;
@@ -62,17 +90,54 @@ const ATTRIBUTE = { name: 1, float: 2, int: 3, string: 4, ints: 8, type: 20 } as
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const;
 const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
 const VALUE = { name: 1, type: 2 } as const;
-const TYPE = { tensor: 1, dtype: 1, shape: 2, dim: 1, dimValue: 1 } as const;
+const TYPE = { tensor: 1, dtype: 1, shape: 2, dim: 1, dimValue: 1, dimName: 2 } as const;
 
-/** The model as protobuf (IR version 10). Throws ShapeError when an initializer's data does not fill its shape. */
+/** The version of the file format that came with an operator set: older readers take older files. */
+function irVersion(opset: number): number {
+  return opset >= 21 ? 10 : opset >= 19 ? 9 : 8;
+}
+
+/**
+ * The model as protobuf, in pieces that follow each other: weights are their own memory, nothing is copied. Throws ShapeError when an
+ * initializer's data does not fill its shape.
+ */
+export function modelPieces(model: OnnxModel): Uint8Array[] {
+  const { opset = DEFAULT_OPSET } = model;
+  const graph = new WireWriter();
+  writeGraph(graph, model);
+  const pieces = [graph.finish(), ...model.initializers.flatMap(initializerPieces)];
+  const head = new WireWriter();
+  head.int(MODEL.irVersion, irVersion(opset));
+  head.string(MODEL.producer, "tricera");
+  head.open(MODEL.graph, totalBytes(pieces));
+  const tail = new WireWriter();
+  writeOpset(tail, "", opset);
+  if (model.standard !== true) writeOpset(tail, MICROSOFT, 1);
+  for (const [key, value] of Object.entries(model.metadata ?? {})) writeEntry(tail, key, value);
+  return [head.finish(), ...pieces, tail.finish()];
+}
+
+function totalBytes(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((n, p) => n + p.length, 0);
+}
+
+/** The pieces of `modelPieces` as one. */
 export function encodeModel(model: OnnxModel): Uint8Array {
-  const w = new WireWriter();
-  w.int(MODEL.irVersion, IR_VERSION);
-  w.string(MODEL.producer, "tricera");
-  w.message(MODEL.graph, () => writeGraph(w, model));
-  writeOpset(w, "", model.opset ?? DEFAULT_OPSET);
-  writeOpset(w, MICROSOFT, 1);
-  return w.finish();
+  const pieces = modelPieces(model);
+  const bytes = new Uint8Array(totalBytes(pieces));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
+function writeEntry(w: WireWriter, key: string, value: string): void {
+  w.message(MODEL.metadata, () => {
+    w.string(ENTRY.key, key);
+    w.string(ENTRY.value, value);
+  });
 }
 
 function writeOpset(w: WireWriter, domain: string, version: number): void {
@@ -85,7 +150,6 @@ function writeOpset(w: WireWriter, domain: string, version: number): void {
 function writeGraph(w: WireWriter, model: OnnxModel): void {
   for (const node of model.nodes) w.message(GRAPH.node, () => writeNode(w, node));
   w.string(GRAPH.name, "tricera");
-  for (const tensor of model.initializers) w.message(GRAPH.initializer, () => writeInitializer(w, tensor));
   for (const info of model.inputs) w.message(GRAPH.input, () => writeInfo(w, info));
   for (const info of model.outputs) w.message(GRAPH.output, () => writeInfo(w, info));
 }
@@ -113,16 +177,22 @@ function attrKind(attr: OnnxAttr): keyof typeof ATTRIBUTE_TYPE {
   return "string" in attr ? "string" : "ints";
 }
 
-function writeInitializer(w: WireWriter, { name, dtype, shape, data }: OnnxInitializer): void {
-  const needed = sizeOf(shape) * DTYPE_BYTES[dtype];
+/** One initializer as a field of the graph: what comes before its data, and the data. */
+function initializerPieces({ name, dtype, shape, data }: OnnxInitializer): Uint8Array[] {
+  const needed = sizeOf(shape) * BYTES[dtype];
   if (data.byteLength !== needed)
     throw new ShapeError(
-      `Cannot encode initializer "${name}": ${formatType(dtype, shape)} takes ${needed} bytes, its data has ${data.byteLength}; pass data of that shape`,
+      `Cannot encode initializer "${name}": ${typeText(dtype, shape)} takes ${needed} bytes, its data has ${data.byteLength}; pass data of that shape`,
     );
-  for (const dim of shape) w.int(TENSOR.dims, dim);
-  w.int(TENSOR.dtype, ONNX_DTYPE[dtype]);
-  w.string(TENSOR.name, name);
-  w.bytes(TENSOR.raw, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)); // ONNX is little-endian, as is every platform of Node.js
+  const own = new WireWriter();
+  for (const dim of shape) own.int(TENSOR.dims, dim);
+  own.int(TENSOR.dtype, ONNX_DTYPE[dtype]);
+  own.string(TENSOR.name, name);
+  own.open(TENSOR.raw, needed);
+  const before = own.finish();
+  const head = new WireWriter();
+  head.open(GRAPH.initializer, before.length + needed);
+  return [head.finish(), before, new Uint8Array(data.buffer, data.byteOffset, needed)]; // ONNX is little-endian, as is every platform of Node.js
 }
 
 function writeInfo(w: WireWriter, { name, dtype, shape }: OnnxTensorInfo): void {
@@ -131,7 +201,8 @@ function writeInfo(w: WireWriter, { name, dtype, shape }: OnnxTensorInfo): void 
     w.message(TYPE.tensor, () => {
       w.int(TYPE.dtype, ONNX_DTYPE[dtype]);
       w.message(TYPE.shape, () => {
-        for (const dim of shape) w.message(TYPE.dim, () => w.int(TYPE.dimValue, dim));
+        for (const dim of shape)
+          w.message(TYPE.dim, () => (typeof dim === "number" ? w.int(TYPE.dimValue, dim) : w.string(TYPE.dimName, dim)));
       });
     }),
   );
@@ -139,14 +210,24 @@ function writeInfo(w: WireWriter, { name, dtype, shape }: OnnxTensorInfo): void 
 
 /** Reads back what `encodeModel` writes; fields it never writes are skipped. Throws FormatError on anything else. */
 export function decodeModel(bytes: Uint8Array): OnnxModel {
-  let graph: Omit<OnnxModel, "opset"> | undefined;
+  let graph: DecodedGraph | undefined;
   let opset = 0;
+  const metadata: Record<string, string> = {};
   for (const f of readFields(bytes)) {
     if (f.field === MODEL.graph) graph = readGraph(f.bytes);
     if (f.field === MODEL.opset) opset = readOpset(f.bytes) ?? opset;
+    if (f.field === MODEL.metadata) Object.assign(metadata, readEntry(f.bytes));
   }
   if (graph === undefined) throw new FormatError("Cannot read ONNX model: it has no graph; it is damaged or no ONNX model");
-  return { ...graph, opset };
+  return { ...graph, opset, ...(Object.keys(metadata).length === 0 ? {} : { metadata }) };
+}
+
+type DecodedGraph = Pick<OnnxModel, "nodes" | "initializers" | "inputs" | "outputs">;
+
+function readEntry(bytes: Uint8Array): Record<string, string> {
+  const fields = [...readFields(bytes)];
+  const text = (field: number): string => readText(fields.find((f) => f.field === field)?.bytes ?? new Uint8Array(0));
+  return { [text(ENTRY.key)]: text(ENTRY.value) };
 }
 
 /** The version of ONNX's own operator set; undefined for another domain. */
@@ -157,7 +238,7 @@ function readOpset(bytes: Uint8Array): number | undefined {
   return fields.find((f) => f.field === OPSET.version)?.number;
 }
 
-function readGraph(bytes: Uint8Array): Omit<OnnxModel, "opset"> {
+function readGraph(bytes: Uint8Array): DecodedGraph {
   const graph = {
     nodes: [] as OnnxNode[],
     initializers: [] as OnnxInitializer[],
@@ -207,11 +288,11 @@ function readInts(fields: readonly WireField[], field: number): number[] {
   return fields.filter((f) => f.field === field).flatMap((f) => (f.bytes.length > 0 ? readPacked(f.bytes) : [f.number]));
 }
 
-function readDType(code: number): DType {
+function readDType(code: number): OnnxDType {
   const found = Object.entries(ONNX_DTYPE).find(([, value]) => value === code);
   if (found === undefined)
     throw new DTypeError(`Cannot read ONNX model: element type ${code} is not one of ours; use ${Object.keys(ONNX_DTYPE).join(", ")}`);
-  return found[0] as DType; // as: the keys of ONNX_DTYPE are DTypes
+  return found[0] as OnnxDType; // as: the keys of ONNX_DTYPE are such
 }
 
 function readInitializer(bytes: Uint8Array): OnnxInitializer {
@@ -220,17 +301,19 @@ function readInitializer(bytes: Uint8Array): OnnxInitializer {
   const shape = readInts(fields, TENSOR.dims);
   const name = readText(fields.find((f) => f.field === TENSOR.name)?.bytes ?? new Uint8Array(0));
   const raw = fields.find((f) => f.field === TENSOR.raw)?.bytes ?? new Uint8Array(0);
-  if (raw.length !== sizeOf(shape) * DTYPE_BYTES[dtype])
+  if (raw.length !== sizeOf(shape) * BYTES[dtype])
     throw new FormatError(
-      `Cannot read initializer "${name}": ${formatType(dtype, shape)} has ${raw.length} bytes of data; the model is damaged`,
+      `Cannot read initializer "${name}": ${typeText(dtype, shape)} has ${raw.length} bytes of data; the model is damaged`,
     );
   return { name, dtype, shape, data: typed(dtype, raw) };
 }
 
 /** An aligned copy of raw bytes as the typed array of their element type. */
-function typed(dtype: DType, raw: Uint8Array): TypedArray {
+function typed(dtype: OnnxDType, raw: Uint8Array): TypedArray | Int8Array {
   const buffer = raw.slice().buffer;
-  const make: { readonly [K in DType]: () => TypedArray } = {
+  const make: { readonly [K in OnnxDType]: () => TypedArray | Int8Array } = {
+    f16: () => new Uint16Array(buffer),
+    i8: () => new Int8Array(buffer),
     f32: () => new Float32Array(buffer),
     f64: () => new Float64Array(buffer),
     bf16: () => new Uint16Array(buffer),
@@ -244,17 +327,23 @@ function typed(dtype: DType, raw: Uint8Array): TypedArray {
 
 function readInfo(bytes: Uint8Array): OnnxTensorInfo {
   let name = "";
-  let dtype: DType = "f32";
-  let shape: number[] = [];
+  let dtype: OnnxDType = "f32";
+  let shape: (number | string)[] = [];
   for (const f of readFields(bytes)) {
     if (f.field === VALUE.name) name = readText(f.bytes);
     if (f.field !== VALUE.type) continue;
     for (const type of readFields(f.bytes))
       for (const t of readFields(type.bytes)) {
         if (t.field === TYPE.dtype) dtype = readDType(t.number);
-        if (t.field === TYPE.shape)
-          shape = [...readFields(t.bytes)].map((dim) => [...readFields(dim.bytes)].find((v) => v.field === TYPE.dimValue)?.number ?? -1);
+        if (t.field === TYPE.shape) shape = [...readFields(t.bytes)].map((dim) => readDim(dim.bytes));
       }
   }
   return { name, dtype, shape };
+}
+
+/** A fixed size, or the name of one that is not; -1 where it has none. */
+function readDim(bytes: Uint8Array): number | string {
+  const [dim] = [...readFields(bytes)].filter(({ field }) => field === TYPE.dimValue || field === TYPE.dimName);
+  if (dim === undefined) return -1;
+  return dim.field === TYPE.dimName ? readText(dim.bytes) : dim.number;
 }

@@ -43,6 +43,12 @@ export class WireWriter {
     this.#length += value.length;
   }
 
+  /** The tag and length of a field of that many bytes, which are written elsewhere. */
+  open(field: number, lengthBytes: number): void {
+    this.#tag(field, BYTES);
+    this.#varint(lengthBytes);
+  }
+
   /** A nested message: `write` adds its fields; the body moves up only when its length needs more than one byte. */
   message(field: number, write: () => void): void {
     this.#tag(field, BYTES);

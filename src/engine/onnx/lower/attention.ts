@@ -25,11 +25,12 @@ export function chunkSizes({ groups, t, n }: Pick<Sizes, "groups" | "t" | "n">):
   return Array.from({ length: Math.ceil(groups / most) }, (_, i) => Math.min(most, groups - i * most));
 }
 
-function sizesOf(q: readonly number[], k: readonly number[]): Sizes {
+/** A portable model may have sizes that are not fixed, so it has no chunks. */
+function sizesOf(to: Lowering, q: readonly number[], k: readonly number[]): Sizes {
   const [t = 1, d = 1] = q.slice(2);
   const n = k[2] ?? 1;
   const groups = sizeOf(q.slice(0, 2));
-  return { groups, t, n, d, chunks: chunkSizes({ groups, t, n }) };
+  return { groups, t, n, d, chunks: to.target === "onnx" ? [groups] : chunkSizes({ groups, t, n }) };
 }
 
 type Step = (parts: readonly string[], rank: number) => string;
@@ -68,7 +69,7 @@ function probabilities(to: Lowering, [q, k]: readonly [string, string], { scale,
 /** softmax(s q kᵀ) v. */
 export function lowerAttention(node: Node<"attention">, to: Lowering): readonly string[] {
   const [q, k] = [arg(node, 0), arg(node, 1)];
-  const sizes = sizesOf(q.shape, k.shape);
+  const sizes = sizesOf(to, q.shape, k.shape);
   const { scale } = node.params;
   const operands = node.inputs.map((v) => ({ name: to.name(v), tokens: v.shape[2] ?? 1 }));
   const step: Step = ([queries = "", keys = "", values = ""], rank) =>
@@ -84,7 +85,7 @@ export function lowerAttention(node: Node<"attention">, to: Lowering): readonly 
  */
 export function lowerAttentionGrad(node: Node<"attentionGrad">, to: Lowering): readonly string[] {
   const [q, k] = [arg(node, 1), arg(node, 2)];
-  const sizes = sizesOf(q.shape, k.shape);
+  const sizes = sizesOf(to, q.shape, k.shape);
   const { scale } = node.params;
   const grads = ([d = "", queries = "", keys = "", values = ""]: readonly string[], rank: number): string[] => {
     const p = probabilities(to, [queries, keys], { scale, rank });

@@ -3,8 +3,8 @@ import { InternalError, type DType, type Shape, type TypedArray } from "../../..
 import { type Node, type OpName, type Value, valuesKey } from "../../ir/index.ts";
 import type { OnnxAttr, OnnxInitializer, OnnxNode } from "../proto.ts";
 
-/** Where the model will run; the bytes may differ, the graph does not. */
-export type OnnxTarget = "ort-cpu" | "ort-web";
+/** Where the model will run; the bytes may differ, the graph does not. `onnx` is anywhere: ONNX's own operators only. */
+export type OnnxTarget = "ort-cpu" | "ort-web" | "onnx";
 
 export interface EmitOptions {
   readonly attrs?: Readonly<Record<string, OnnxAttr>>;
@@ -68,6 +68,12 @@ export class Lowering {
     this.initializers.set(name, { name, dtype, shape, data });
     this.#constants.set(key, name);
     return name;
+  }
+
+  /** An initializer under a name of its own; the name. */
+  initializer(tensor: OnnxInitializer): string {
+    this.initializers.set(tensor.name, tensor);
+    return tensor.name;
   }
 
   f32(x: number): string {

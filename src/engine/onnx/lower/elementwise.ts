@@ -1,19 +1,26 @@
 /** @file Lowering of elementwise ops. */
 import type { CompareDirection, ElementwiseOp, Node } from "../../ir/index.ts";
 import { ONNX_DTYPE } from "../proto.ts";
-import { arg, type EmitOptions, type Lowering, type LowerTable } from "./context.ts";
+import { arg, type Lowering, type LowerTable } from "./context.ts";
 
 type Rule = (node: Node, to: Lowering) => readonly string[];
 
-function same(op: string, options: EmitOptions = {}): Rule {
+function same(op: string): Rule {
   return (node, to) => [
     to.emit(
       op,
       node.inputs.map((v) => to.name(v)),
-      options,
     ),
   ];
 }
+
+/** `x (1 + erf(x / √2)) / 2`; without a kernel of its own in the order that ONNX Runtime fuses into one. */
+const gelu: Rule = (node, to) => {
+  const x = to.name(arg(node, 0));
+  if (to.target !== "onnx") return [to.emit("Gelu", [x], { domain: "com.microsoft" })];
+  const e = to.emit("Erf", [to.emit("Div", [x, to.f32(Math.SQRT2)])]);
+  return [to.emit("Mul", [to.emit("Mul", [x, to.emit("Add", [e, to.f32(1)])]), to.f32(0.5)])];
+};
 
 const identity: Rule = (node, to) => [to.name(arg(node, 0))];
 
@@ -55,5 +62,5 @@ export const ELEMENTWISE: LowerTable<ElementwiseOp> = {
   stopGradient: identity,
   barrier: identity,
   allReduce: identity, // one process: the sum over one
-  gelu: same("Gelu", { domain: "com.microsoft" }),
+  gelu,
 };

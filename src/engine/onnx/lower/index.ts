@@ -18,13 +18,14 @@ export interface LoweredStage {
   readonly outputNames: readonly string[];
 }
 
-function lowerNode<K extends OpName>(node: Node<K>, to: Lowering): readonly string[] {
+/** Emits a node by its rule. */
+export function lowerNode<K extends OpName>(node: Node<K>, to: Lowering): readonly string[] {
   const rule: LowerRule<K> = LOWER[node.op];
   return rule(node, to);
 }
 
 /** Nodes that the outputs depend on, in order. */
-function live(nodes: readonly OnnxNode[], outputs: readonly string[]): OnnxNode[] {
+export function live(nodes: readonly OnnxNode[], outputs: readonly string[]): OnnxNode[] {
   const wanted = new Set(outputs);
   return nodes
     .toReversed()

@@ -25,7 +25,7 @@ function reduceSum(node: Node<"reduceSum">, to: Lowering): readonly string[] {
   const { axes, keepDims } = node.params;
   const lead = axes.length > 0 && axes.length < x.shape.length && [...axes].sort((a, b) => a - b).every((a, i) => a === i);
   const rows = x.shape.slice(0, axes.length).reduce((a, b) => a * b, 1);
-  if (!lead || x.dtype !== "f32" || rows < 16) return plainSum(node, to);
+  if (!lead || x.dtype !== "f32" || rows < 16 || to.target === "onnx") return plainSum(node, to); // portable sizes may not be fixed
   const columns = x.shape.slice(axes.length).reduce((a, b) => a * b, 1);
   const flat = x.shape.length === 2 ? to.name(x) : to.emit("Reshape", [to.name(x), to.i64([rows, columns])]);
   const shape = node.outputs[0]?.shape ?? [];
