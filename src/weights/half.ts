@@ -14,10 +14,15 @@ export function halfToFloat(bits: number): number {
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-/** The value of a bfloat16 bit pattern, exact. */
-export function bfloatToFloat(bits: number): number {
-  scratchBits[0] = bits << 16;
-  return scratch[0] ?? 0;
+/** Every float16 value by its bits; made when first needed. */
+let halves: Float32Array | undefined;
+
+/** The values of float16 bit patterns, exact. */
+export function halvesToFloats(bits: Uint16Array): Float32Array {
+  halves ??= Float32Array.from({ length: 65_536 }, (_, i) => halfToFloat(i));
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < out.length; i++) out[i] = halves[bits[i]!]!; // 16 bits, in an array as long
+  return out;
 }
 
 /** The nearest bfloat16 of a float32, ties to even; NaN stays NaN. */
@@ -32,10 +37,11 @@ export function floatToBfloat(value: number): number {
 export function toFloat32(tensor: HostTensor): HostTensor {
   const { dtype, shape, data } = tensor;
   if (dtype === "f32") return tensor;
-  if (dtype === "f64") return { dtype: "f32", shape, data: Float32Array.from(data as Float64Array) }; // f64 is held in a Float64Array
+  if (dtype === "f64") return { dtype: "f32", shape, data: new Float32Array(data as Float64Array) }; // f64 is held in a Float64Array
   if (dtype === "bf16") {
-    const out = new Float32Array(sizeOf(shape));
-    for (let i = 0; i < out.length; i++) out[i] = bfloatToFloat(Number(data[i]));
+    const [out, stored] = [new Float32Array(sizeOf(shape)), data as Uint16Array]; // bf16 is held in a Uint16Array
+    const bits = new Uint32Array(out.buffer);
+    for (let i = 0; i < bits.length; i++) bits[i] = stored[i]! << 16; // as long as the shape says
     return { dtype: "f32", shape, data: out };
   }
   throw new DTypeError(`Cannot take ${formatType(dtype, shape)} as float32: it is not a floating-point tensor; convert it by hand`);

@@ -1,6 +1,6 @@
 /** @file Raw little-endian bytes to host tensors and back. */
 import { DTYPE_BYTES, InternalError, sizeOf, type DType, type HostTensor, type TypedArray } from "../core/index.ts";
-import { halfToFloat } from "./half.ts";
+import { halvesToFloats } from "./half.ts";
 
 /** Tensors by name, in file order. */
 export type NamedTensors = ReadonlyMap<string, HostTensor>;
@@ -20,8 +20,7 @@ export function bytesOf(tensor: HostTensor): Uint8Array {
 /** A tensor over `bytes`, which must be exactly its size; takes a buffer that holds just them, copies otherwise. */
 export function tensorOf(dtype: StoredDType, shape: readonly number[], bytes: Uint8Array): HostTensor {
   if (dtype === "f16") {
-    const halves = new Uint16Array(owned(bytes));
-    return { dtype: "f32", shape, data: Float32Array.from(halves, halfToFloat) };
+    return { dtype: "f32", shape, data: halvesToFloats(new Uint16Array(owned(bytes))) };
   }
   return { dtype, shape, data: VIEWS[dtype](owned(bytes)) };
 }

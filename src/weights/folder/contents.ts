@@ -1,6 +1,6 @@
 /** @file The backbone's tensors in a file: below its root, by the file's names. */
 import { FormatError, type HostTensor, type Shape } from "../../core/index.ts";
-import { backboneRoot, detectNames, type NetworkNames, plainName } from "../names/index.ts";
+import { backboneRoot, detectNames, joinTensor, type Link, type NetworkNames, plainName } from "../names/index.ts";
 import type { TensorSource } from "../tensor-source.ts";
 
 /** Shapes at once, values when asked for. */
@@ -37,6 +37,16 @@ export class Contents {
   async read(name: string): Promise<HostTensor | undefined> {
     const full = this.#full.get(name);
     return full === undefined ? undefined : this.source.read(full);
+  }
+
+  /** Our tensors, as float32, one after the other: with the result, no more is held than the stored parts of one. Keys are checked before. */
+  async join(links: readonly Link[]): Promise<Map<string, HostTensor>> {
+    const out = new Map<string, HostTensor>();
+    for (const link of links) {
+      const parts = await this.readAll(link.parts.flatMap(({ name }) => name ?? []));
+      out.set(link.name, joinTensor(parts, link));
+    }
+    return out;
   }
 
   /** Those of the names that are there. */

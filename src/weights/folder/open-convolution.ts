@@ -2,15 +2,14 @@
 import type { ConvNeXtConfig, ResNetConfig } from "../../nn/index.ts";
 import {
   checkConvNeXtKeys,
+  checkCopies,
   checkResNetKeys,
-  convnextFrom,
   convnextLinks,
+  COPIES,
   inferConvNeXt,
   inferResNet,
   type Naming,
-  resnetFrom,
   resnetLinks,
-  storedShapes,
 } from "../names/index.ts";
 import type { Contents } from "./contents.ts";
 import type { Asked, Opened } from "./backbone.ts";
@@ -21,9 +20,6 @@ function withChannels<C extends ConvNeXtConfig | ResNetConfig>(config: C, found:
   return channels === (config.channels ?? 3) ? config : { ...config, channels };
 }
 
-/** The copy of the final norm that Meta stores; it must be one. */
-const COPIES = ["norms.3.weight", "norms.3.bias"] as const;
-
 /** Opens a ConvNeXt, all keys checked before the first value is read. Throws FormatError for tensors that do not fit. */
 export async function openConvNeXt(contents: Contents, naming: Naming, asked: Asked<ConvNeXtConfig>): Promise<Opened> {
   const { file, described, named, source = naming } = asked;
@@ -32,8 +28,9 @@ export async function openConvNeXt(contents: Contents, naming: Naming, asked: As
   const inferred = described ?? inferConvNeXt(shapes, names);
   const config = described === undefined && named !== undefined ? withChannels(named, inferred) : inferred;
   checkConvNeXtKeys(shapes, config, names);
-  const stored = await contents.readAll([...storedShapes(convnextLinks(config, naming)).keys(), ...COPIES]);
-  return { config, source, tensors: convnextFrom(stored, config, names) };
+  const tensors = await contents.join(convnextLinks(config, naming));
+  checkCopies(tensors, await contents.readAll(COPIES.map(([copy]) => copy)), names);
+  return { config, source, tensors };
 }
 
 /**
@@ -45,6 +42,5 @@ export async function openResNet(contents: Contents, asked: Asked<ResNetConfig>)
   const inferred = inferResNet(contents.shapes, { file });
   const config = named === undefined ? inferred : withChannels(named, inferred);
   checkResNetKeys(contents.shapes, config, { file });
-  const stored = await contents.readAll(storedShapes(resnetLinks(config)).keys());
-  return { config, source, tensors: resnetFrom(stored, config, { file }) };
+  return { config, source, tensors: await contents.join(resnetLinks(config)) };
 }

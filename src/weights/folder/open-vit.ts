@@ -3,16 +3,15 @@ import { ConfigError, type HostTensor } from "../../core/index.ts";
 import type { ViTConfig } from "../../nn/index.ts";
 import {
   adjustToShapes,
+  checkKeys,
   checkPeriods,
   type Dialect,
-  fromDialect,
   inferViT,
+  maskBiases,
   published,
-  storedShapes,
   TABLES,
   vitLinks,
 } from "../names/index.ts";
-import { checkKeys } from "../names/convert.ts";
 import type { Contents } from "./contents.ts";
 import { huggingFacePositions } from "./hf-config.ts";
 import type { Asked, BackboneSource, Opened } from "./backbone.ts";
@@ -60,8 +59,10 @@ async function readTensors({ contents, dialect, file, periods }: Found, config: 
   const links = vitLinks(config, dialect);
   checkKeys(contents.shapes, links, { dialect, file });
   if (periods !== undefined) checkPeriods(config, periods, file);
+  const tensors = await contents.join(links);
   const masks = [...contents.shapes.keys()].filter((name) => name.endsWith(".bias_mask"));
-  return fromDialect(await contents.readAll([...storedShapes(links).keys(), ...masks]), config, { dialect, file });
+  if (dialect === "meta") maskBiases(tensors, await contents.readAll(masks), { file });
+  return tensors;
 }
 
 /** Opens a ViT. Throws FormatError for tensors that do not fit, ConfigError where nothing tells the architecture. */

@@ -57,8 +57,8 @@ export function checkKeys(found: Shapes, links: readonly Link[], { dialect, file
   );
 }
 
-/** The key third of the biases counts as zero where the checkpoint says so (spec §6, 15). Throws FormatError for a mask that was never set. */
-function maskBiases(out: Map<string, HostTensor>, stored: NamedTensors, { file = "" }: Source): void {
+/** Sets biases in `out` to zero where a stored mask is: the key third counts as zero (spec §6, 15). Throws FormatError for a mask that was never set. */
+export function maskBiases(out: Map<string, HostTensor>, stored: NamedTensors, { file = "" }: Source): void {
   for (const [name, { data: mask }] of stored) {
     const target = name.replace(/_mask$/, "");
     const bias = name.endsWith(".attn.qkv.bias_mask") ? out.get(target) : undefined;

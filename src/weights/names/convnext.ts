@@ -1,6 +1,7 @@
 /** @file Names of DINOv3's ConvNeXt: Meta's (ours), Hugging Face's `DINOv3ConvNextModel`, timm's. DINOv3 spec §3.3, §3.11. */
 import { FormatError, type HostTensor, InternalError, sameShape, type Shape } from "../../core/index.ts";
 import { CONVNEXT_PRESETS, type ConvNeXtConfig, convnextSpecs } from "../../nn/index.ts";
+import { toFloat32 } from "../half.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
 import type { Naming } from "./dialects.ts";
 import {
@@ -39,7 +40,7 @@ const RULES: { readonly [K in Naming]: readonly Rule[] } = {
 };
 
 /** The final norm is stored twice by Meta (spec §6, 27); the copy must be one. */
-const COPIES: readonly (readonly [copy: string, of: string])[] = [
+export const COPIES: readonly (readonly [copy: string, of: string])[] = [
   ["norms.3.weight", "norm.weight"],
   ["norms.3.bias", "norm.bias"],
 ];
@@ -90,15 +91,21 @@ export function checkConvNeXtKeys(found: Shapes, config: ConvNeXtConfig, names: 
   if (!isClean(report)) fail(`they do not fit the network, ${describeReport(report)}; ${likeliest(found, naming)}`, names);
 }
 
+/** Throws FormatError where what Meta stores of the final norm a second time (`copies`) is not what it stores of it first. */
+export function checkCopies(tensors: NamedTensors, copies: NamedTensors, names: ConvNeXtNames): void {
+  for (const [copy, of] of COPIES) {
+    const [a, b] = [copies.get(copy), tensors.get(of)];
+    if (a === undefined || b === undefined || names.naming !== "meta") continue;
+    const [found, wanted] = [toFloat32(a).data, toFloat32(b).data];
+    if (!sameShape(a.shape, b.shape) || found.some((x, i) => x !== wanted[i]))
+      fail(`"${copy}" is not "${of}" once more; save the model again`, names);
+  }
+}
+
 /** A naming's tensors -> ours, as float32. Throws FormatError that lists all that does not fit. */
 export function convnextFrom(tensors: NamedTensors, config: ConvNeXtConfig, names: ConvNeXtNames): Map<string, HostTensor> {
   checkConvNeXtKeys(shapesOf(tensors), config, names);
-  for (const [copy, of] of COPIES) {
-    const [a, b] = [tensors.get(copy), tensors.get(of)];
-    if (a === undefined || b === undefined || names.naming !== "meta") continue;
-    if (!sameShape(a.shape, b.shape) || a.data.some((x, i) => x !== b.data[i]))
-      fail(`"${copy}" is not "${of}" once more; save the model again`, names);
-  }
+  checkCopies(tensors, tensors, names);
   return joinTensors(tensors, convnextLinks(config, names.naming));
 }
 

@@ -75,9 +75,14 @@ function join(tensors: NamedTensors, { shape, parts }: Link): Float32Array {
   return data;
 }
 
-/** Stored tensors, as float32 -> ours; what is whole in the file shares its memory. Names and shapes are checked before. */
+/** One parameter of its stored parts, as float32; what is whole in the file shares its memory. Names and shapes are checked before. */
+export function joinTensor(tensors: NamedTensors, link: Link): HostTensor {
+  return { dtype: "f32", shape: link.shape, data: join(tensors, link) };
+}
+
+/** Stored tensors, as float32 -> ours: `joinTensor` of every link. */
 export function joinTensors(tensors: NamedTensors, links: readonly Link[]): Map<string, HostTensor> {
-  return new Map(links.map((link) => [link.name, { dtype: "f32", shape: link.shape, data: join(tensors, link) } as const]));
+  return new Map(links.map((link) => [link.name, joinTensor(tensors, link)]));
 }
 
 /** What does not fit. */
