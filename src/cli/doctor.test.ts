@@ -10,7 +10,7 @@ import type { Check } from "./doctor-checks.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const modules = join(root, "node_modules");
-const RUN_TIME = ["onnxruntime-node", "sharp", "yaml", "zod", "koffi"];
+const RUN_TIME = ["hyparquet", "hyparquet-writer", "onnxruntime-node", "sharp", "yaml", "zod", "koffi"];
 
 let dir = "";
 beforeAll(async () => {
