@@ -15,6 +15,8 @@ export interface ModelFiles {
   readonly weights: string | undefined;
 }
 
+export const INDEX = "model.safetensors.index.json";
+
 /** A chosen file: what `<input type="file">` and drag and drop give. */
 export type NamedBlob = Blob & { readonly name: string };
 
@@ -33,7 +35,8 @@ export function chosenFiles(files: readonly NamedBlob[]): ModelFiles {
   if (byName.size === 0) throw new ConfigError("Cannot load a model: there are no files; choose config.json and model.safetensors");
   if (byName.size < files.length)
     throw new ConfigError("Cannot load a model: two of the files have one name; choose the files of one folder");
-  const bare = files.filter((file) => file.name.endsWith(".safetensors"));
+  const weights = files.filter((file) => file.name.endsWith(".safetensors"));
+  const bare = byName.has(INDEX) ? [] : weights; // one shard is no model
   return {
     path: files.length === 1 ? (files[0]?.name ?? "") : "the chosen files",
     open: (name) => Promise.resolve(byName.get(name)).then((file) => file && blobSource(file, name)),

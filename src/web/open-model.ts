@@ -19,7 +19,7 @@ import { openConvNeXt, openResNet } from "../weights/folder/open-convolution.ts"
 import { openViT } from "../weights/folder/open-vit.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 import { readJsonOf } from "./byte-source.ts";
-import { type ModelFiles, need } from "./model-files.ts";
+import { INDEX, type ModelFiles, need } from "./model-files.ts";
 import { joinSources, openSafetensorsOf, shardsOf } from "./tensors.ts";
 
 /** A network with its weights in memory. */
@@ -33,7 +33,6 @@ export interface WebBackbone {
 const CONFIG = "config.json";
 const PROCESSOR = "preprocessor_config.json";
 const WEIGHTS = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
 
 async function openWeights(files: ModelFiles): Promise<TensorSource> {
   const name = files.weights ?? WEIGHTS;
