@@ -1,23 +1,57 @@
 /** @file What an opened backbone is, and what is known of its file before. */
+import type { HostTensor, Shape } from "../../core/index.ts";
 import type { BackboneConfig } from "../../nn/index.ts";
 import type { NamedTensors } from "../tensor-bytes.ts";
+import type { Contents } from "./contents.ts";
 
 /** Whose weights: their positions are resized as there (contracts 18). */
 export type BackboneSource = "huggingface" | "meta" | "timm" | "tricera";
 
-/** A network, whose it is, and its tensors. */
-export interface Opened {
+/** Tensors that are read when asked for: float32, by our (Meta's) names; running statistics of batch norm among them. */
+export interface LazyTensors {
+  readonly shapes: ReadonlyMap<string, Shape>;
+  readonly read: (name: string) => Promise<HostTensor>;
+}
+
+/** A network and whose it is. */
+interface Network {
   readonly config: BackboneConfig;
-  /** float32, by our (Meta's) names; running statistics of batch norm among them. */
-  readonly tensors: NamedTensors;
   readonly source: BackboneSource;
 }
 
-export interface Backbone extends Opened {
+/** A network whose keys are checked; no more is read than asked for. */
+export interface OpenNetwork extends Network {
+  readonly params: LazyTensors;
+}
+
+/** A network whose tensors are in memory. */
+export interface Opened extends Network {
+  /** float32, by our (Meta's) names; running statistics of batch norm among them. */
+  readonly tensors: NamedTensors;
+}
+
+/** Reads a network's tensors one after the other: with them, no more is held than the stored parts of one. */
+export async function readParams({ config, source, params }: OpenNetwork): Promise<Opened> {
+  const tensors = new Map<string, HostTensor>();
+  for (const name of params.shapes.keys()) tensors.set(name, await params.read(name));
+  return { config, source, tensors };
+}
+
+/** Where a backbone came from. */
+interface Origin {
   /** What stands in `preprocessor_config.json` (or in timm's `config.json`), where there is one beside the file. */
   readonly processor: object | undefined;
   /** The file or index that the tensors were read from. */
   readonly file: string;
+}
+
+/** A backbone whose tensors are in memory. */
+export interface Backbone extends Opened, Origin {}
+
+/** A backbone whose tensors are read when asked for. Owns its files. */
+export interface OpenBackbone extends OpenNetwork, Origin, AsyncDisposable {
+  /** The same tensors as they are stored. */
+  readonly contents: Contents;
 }
 
 /** What is known of a file before it is opened. */

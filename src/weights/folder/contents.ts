@@ -1,7 +1,8 @@
 /** @file The backbone's tensors in a file: below its root, by the file's names. */
-import { FormatError, type HostTensor, type Shape } from "../../core/index.ts";
+import { FormatError, type HostTensor, InternalError, type Shape } from "../../core/index.ts";
 import { backboneRoot, detectNames, joinTensor, type Link, type NetworkNames, plainName } from "../names/index.ts";
 import type { TensorSource } from "../tensor-source.ts";
+import type { LazyTensors } from "./backbone.ts";
 
 /** Shapes at once, values when asked for. */
 export class Contents {
@@ -39,14 +40,15 @@ export class Contents {
     return full === undefined ? undefined : this.source.read(full);
   }
 
-  /** Our tensors, as float32, one after the other: with the result, no more is held than the stored parts of one. Keys are checked before. */
-  async join(links: readonly Link[]): Promise<Map<string, HostTensor>> {
-    const out = new Map<string, HostTensor>();
-    for (const link of links) {
-      const parts = await this.readAll(link.parts.flatMap(({ name }) => name ?? []));
-      out.set(link.name, joinTensor(parts, link));
-    }
-    return out;
+  /** Our tensors, each read and joined when asked for. Keys are checked before. */
+  params(links: readonly Link[]): LazyTensors {
+    const byName = new Map(links.map((link) => [link.name, link]));
+    const read = async (name: string): Promise<HostTensor> => {
+      const link = byName.get(name);
+      if (link === undefined) throw new InternalError(`Cannot read parameter "${name}": the network has none of that name`);
+      return joinTensor(await this.readAll(link.parts.flatMap((part) => part.name ?? [])), link);
+    };
+    return { shapes: new Map(links.map(({ name, shape }) => [name, shape])), read };
   }
 
   /** Those of the names that are there. */

@@ -14,7 +14,7 @@ import {
 } from "../names/index.ts";
 import type { Contents } from "./contents.ts";
 import { huggingFacePositions } from "./hf-config.ts";
-import type { Asked, BackboneSource, Opened } from "./backbone.ts";
+import { type Asked, type BackboneSource, type LazyTensors, type Opened, type OpenNetwork, readParams } from "./backbone.ts";
 
 interface Found {
   readonly contents: Contents;
@@ -54,23 +54,32 @@ function checkDialect({ dialect, file }: Found, config: ViTConfig): void {
   );
 }
 
-/** Reads what the network needs, all keys checked before the first value is read. */
-async function readTensors({ contents, dialect, file, periods }: Found, config: ViTConfig): Promise<Map<string, HostTensor>> {
+/** What the network needs, all keys checked before the first value is read. */
+function paramsOf({ contents, dialect, file, periods }: Found, config: ViTConfig): LazyTensors {
   const links = vitLinks(config, dialect);
   checkKeys(contents.shapes, links, { dialect, file });
   if (periods !== undefined) checkPeriods(config, periods, file);
-  const tensors = await contents.join(links);
-  const masks = [...contents.shapes.keys()].filter((name) => name.endsWith(".bias_mask"));
-  if (dialect === "meta") maskBiases(tensors, await contents.readAll(masks), { file });
-  return tensors;
+  const params = contents.params(links);
+  if (dialect !== "meta") return params;
+  const read = async (name: string): Promise<HostTensor> => {
+    const out = new Map([[name, await params.read(name)]]);
+    maskBiases(out, await contents.readAll([`${name}_mask`]), { file });
+    return out.get(name)!; // set above
+  };
+  return { shapes: params.shapes, read };
 }
 
-/** Opens a ViT. Throws FormatError for tensors that do not fit, ConfigError where nothing tells the architecture. */
-export async function openViT(contents: Contents, dialect: Dialect, asked: Asked<ViTConfig>): Promise<Opened> {
+/** A ViT whose tensors are read when asked for. Throws FormatError for tensors that do not fit, ConfigError where nothing tells the architecture. */
+export async function lazyViT(contents: Contents, dialect: Dialect, asked: Asked<ViTConfig>): Promise<OpenNetwork> {
   const { file, described, named, name } = asked;
   const found: Found = { contents, dialect, file, periods: await contents.read("rope_embed.periods") };
   const source = asked.source ?? bareSource(dialect, name);
   const config = withPositions(described ?? bareConfig(found, named), source);
   checkDialect(found, config);
-  return { config, source, tensors: await readTensors(found, config) };
+  return { config, source, params: paramsOf(found, config) };
+}
+
+/** `lazyViT` with its tensors in memory. */
+export async function openViT(contents: Contents, dialect: Dialect, asked: Asked<ViTConfig>): Promise<Opened> {
+  return await readParams(await lazyViT(contents, dialect, asked));
 }

@@ -12,13 +12,13 @@ import {
   type ViTConfig,
 } from "../../nn/index.ts";
 import { openShards, openTensors, type TensorSource } from "../tensor-source.ts";
-import type { Asked, Backbone, BackboneSource, Opened } from "./backbone.ts";
+import { type Asked, type Backbone, type BackboneSource, type OpenBackbone, type OpenNetwork, readParams } from "./backbone.ts";
 import { Contents } from "./contents.ts";
 import { convnextFromHuggingFaceConfig } from "./convnext-config.ts";
 import { findWeights, type Place, readJson, readProcessor } from "./find-weights.ts";
 import { fromHuggingFaceConfig } from "./hf-config.ts";
-import { openConvNeXt, openResNet } from "./open-convolution.ts";
-import { openViT } from "./open-vit.ts";
+import { lazyConvNeXt, lazyResNet } from "./open-convolution.ts";
+import { lazyViT } from "./open-vit.ts";
 import { readTimmConfig, type TimmFolder } from "./timm-config.ts";
 
 export interface ReadBackboneOptions {
@@ -86,7 +86,7 @@ function sourceOf({ config, timm, place: { isRun } }: Said): BackboneSource | un
   return config === undefined ? undefined : "huggingface";
 }
 
-async function openNetwork(contents: Contents, said: Said): Promise<Opened> {
+async function openNetwork(contents: Contents, said: Said): Promise<OpenNetwork> {
   const { file } = said.place;
   const name = said.timm?.names.findLast((n) => presetOf(n) !== undefined) ?? (typeof said.arch === "string" ? said.arch : undefined);
   const arch = name !== undefined ? namedConfig(name) : typeof said.arch === "object" ? said.arch : undefined;
@@ -97,13 +97,31 @@ async function openNetwork(contents: Contents, said: Said): Promise<Opened> {
     return { file, described: ofFamily(said.config, family, file), named: isLoose ? undefined : named, name, source: sourceOf(said) };
   };
   const { names } = contents;
-  if (names.family === "vit") return await openViT(contents, names.dialect, asked("vit"));
-  if (names.family === "convnext") return await openConvNeXt(contents, names.naming, asked("convnext"));
-  return await openResNet(contents, asked("resnet"));
+  if (names.family === "vit") return await lazyViT(contents, names.dialect, asked("vit"));
+  if (names.family === "convnext") return await lazyConvNeXt(contents, names.naming, asked("convnext"));
+  return lazyResNet(contents, asked("resnet"));
 }
 
 async function openPlace({ file }: Place): Promise<TensorSource> {
   return file.endsWith(".index.json") ? openShards(file, await readJson(file)) : openTensors(file);
+}
+
+/**
+ * Opens a backbone as `readBackbone` does, all keys checked, and reads its tensors when they are asked for. Throws as that does.
+ */
+export async function openBackbone(path: string, { arch }: ReadBackboneOptions = {}): Promise<OpenBackbone> {
+  const place = await findWeights(path);
+  const described = place.dir === undefined ? {} : await describe(place.dir);
+  const source = await openPlace(place);
+  try {
+    const contents = new Contents(source);
+    const network = await openNetwork(contents, { ...described, arch, place });
+    const processor = (await readProcessor(place.dir)) ?? described.timm?.processor;
+    return { ...network, contents, processor, file: place.file, [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /**
@@ -113,10 +131,8 @@ async function openPlace({ file }: Place): Promise<TensorSource> {
  * float32. Throws FormatError for damaged files and, in one message, for all keys that are missing, extra or wrongly shaped; ConfigError
  * where a bare file does not tell its architecture, or that of another family is asked for.
  */
-export async function readBackbone(path: string, { arch }: ReadBackboneOptions = {}): Promise<Backbone> {
-  const place = await findWeights(path);
-  const described = place.dir === undefined ? {} : await describe(place.dir);
-  await using source = await openPlace(place);
-  const opened = await openNetwork(new Contents(source), { ...described, arch, place });
-  return { ...opened, processor: (await readProcessor(place.dir)) ?? described.timm?.processor, file: place.file };
+export async function readBackbone(path: string, options: ReadBackboneOptions = {}): Promise<Backbone> {
+  await using opened = await openBackbone(path, options);
+  const { processor, file } = opened;
+  return { ...(await readParams(opened)), processor, file };
 }
