@@ -3,7 +3,7 @@ import { type Rng } from "../core/index.ts";
 import { type JitterOp, type JitterPlan } from "./colour.ts";
 import { type Box } from "./image.ts";
 import { type Kernel } from "./kernels.ts";
-import { IMAGENET_MEAN, IMAGENET_STD, type Triple } from "./pixel-ops.ts";
+import { IMAGENET_MEAN, IMAGENET_STD } from "./pixel-ops.ts";
 
 /** Sizes and scales of the two kinds of crops. Scales are shares of the picture's area. */
 export interface CropsConfig {
@@ -30,8 +30,9 @@ export interface AugmentConfig {
   readonly blurSigmaRange: readonly [number, number];
   readonly solarizeProb: readonly [number, number, number];
   readonly solarizeThreshold: number;
-  readonly mean: Triple;
-  readonly std: Triple;
+  /** One number a channel: as many as pictures have. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
 }
 
 /** Two global crops of 224 px and eight local ones of 96 px (DINO §1.2 of the specification). */
@@ -73,8 +74,8 @@ export interface ViewPlan {
   readonly blurSigma: number;
   /** 256 = no solarisation. */
   readonly solarizeThreshold: number;
-  readonly mean: Triple;
-  readonly std: Triple;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
 }
 
 /** Half-way cases go to the even neighbour, as Python's `round` does. */
@@ -180,12 +181,20 @@ export function cleanView(plan: ViewPlan, sizePx: number): ViewPlan {
 }
 
 /** Number of values of one image's crops: each of 2 globals, of the locals, and of 2 crops for a Gram teacher. */
-export function cropSizes(crops: CropsConfig): {
+export function cropSizes(
+  crops: CropsConfig,
+  channels = 3,
+): {
   readonly global: number;
   readonly local: number;
   readonly gram: number;
   readonly views: number;
 } {
   const { globalSizePx, localSizePx, gramSizePx = 0, localCount } = crops;
-  return { global: 3 * globalSizePx ** 2, local: 3 * localSizePx ** 2, gram: 3 * gramSizePx ** 2, views: 2 + localCount };
+  return {
+    global: channels * globalSizePx ** 2,
+    local: channels * localSizePx ** 2,
+    gram: channels * gramSizePx ** 2,
+    views: 2 + localCount,
+  };
 }

@@ -14,6 +14,10 @@ export type { AugmentConfig, CropBoxOptions, CropsConfig, DrawViewOptions, ViewP
 export { renderView, renderViewImage } from "./render.ts";
 export { centreBox, evalCrop, shortSideSize } from "./eval-crop.ts";
 export type { CropOffset, EvalCropConfig } from "./eval-crop.ts";
+export { bandsToRgb, checkBands, evalCropBands, resampleBands, shownBands, writeBandPlanes } from "./bands.ts";
+export type { BandImage, BandPlanesOptions, ResampleBandsOptions } from "./bands.ts";
+export { drawBandView, renderBandView } from "./band-views.ts";
+export type { BandJitterOp, BandJitterPlan, BandViewPlan } from "./band-views.ts";
 export { drawBlockMask, maxMaskPatches } from "./masks.ts";
 export type { BlockMaskOptions, MaskFill, PatchGrid } from "./masks.ts";
 export { checkMaskRatios, drawMasks, maskUpperBound } from "./masks-batch.ts";

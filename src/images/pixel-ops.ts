@@ -28,8 +28,17 @@ export type Triple = readonly [number, number, number];
 export const IMAGENET_MEAN: Triple = [0.485, 0.456, 0.406];
 export const IMAGENET_STD: Triple = [0.229, 0.224, 0.225];
 
-/** For each channel the 256 normalised values: (v / 255 - mean) / std, in float32 steps as torch does. */
-export function makeNormaliseTable(mean: Triple, std: Triple): Float32Array {
+/** Throws ShapeError unless there are three means and three deviations. */
+function checkTriples(mean: readonly number[], std: readonly number[]): void {
+  if (mean.length !== 3 || std.length !== 3)
+    throw new ShapeError(
+      `Cannot normalise image: an RGB picture has three channels, there are ${mean.length} means and ${std.length} deviations; give three of each`,
+    );
+}
+
+/** For each channel the 256 normalised values: (v / 255 - mean) / std, in float32 steps as torch does. Throws ShapeError unless there are three. */
+export function makeNormaliseTable(mean: readonly number[], std: readonly number[]): Float32Array {
+  checkTriples(mean, std);
   const table = new Float32Array(768);
   for (let c = 0; c < 3; c++) {
     const m = Math.fround(mean[c]!); // c < 3
@@ -40,8 +49,9 @@ export function makeNormaliseTable(mean: Triple, std: Triple): Float32Array {
 }
 
 export interface NormaliseOptions {
-  readonly mean: Triple;
-  readonly std: Triple;
+  /** Three numbers. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
   /** Where the picture starts in `out`. */
   readonly offset?: number;
 }
@@ -49,6 +59,7 @@ export interface NormaliseOptions {
 /** HWC bytes or floats of 0..1 to CHW float32: (v - mean) / std. Throws ShapeError when `out` is too short. */
 export function normaliseInto(image: RgbImage | FloatImage, out: Float32Array, { mean, std, offset = 0 }: NormaliseOptions): void {
   checkImage(image);
+  checkTriples(mean, std);
   const plane = image.width * image.height;
   if (offset < 0 || offset + plane * 3 > out.length)
     throw new ShapeError(`Cannot normalise image: ${plane * 3} values at ${offset} do not fit into ${out.length}; give a larger buffer`);
@@ -57,7 +68,10 @@ export function normaliseInto(image: RgbImage | FloatImage, out: Float32Array, {
 }
 
 /** A picture as CHW float32 of its own. */
-export function normalise(image: RgbImage | FloatImage, options: { readonly mean: Triple; readonly std: Triple }): Float32Array {
+export function normalise(
+  image: RgbImage | FloatImage,
+  options: { readonly mean: readonly number[]; readonly std: readonly number[] },
+): Float32Array {
   const out = new Float32Array(image.width * image.height * 3);
   normaliseInto(image, out, options);
   return out;

@@ -4,7 +4,7 @@ import { blurInto } from "./blur.ts";
 import { grayscaleInto, jitterInto } from "./colour.ts";
 import { type ViewPlan } from "./crops.ts";
 import { checkBox, type RgbImage } from "./image.ts";
-import { makeNormaliseTable, type Triple } from "./pixel-ops.ts";
+import { makeNormaliseTable } from "./pixel-ops.ts";
 import { resampleInto } from "./resample.ts";
 import { simdArena } from "./simd/arena.ts";
 
@@ -55,8 +55,8 @@ function tableOf({
   std,
   solarizeThreshold,
 }: {
-  readonly mean: Triple;
-  readonly std: Triple;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
   readonly solarizeThreshold: number;
 }): Float32Array {
   const key = `${mean.join()}/${std.join()}/${solarizeThreshold}`;

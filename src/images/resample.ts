@@ -12,7 +12,8 @@ import {
   sourceIn,
 } from "./simd/passes.ts";
 import type { Arena } from "./simd/arena.ts";
-import { makePlainTaps, makeTaps, PIL_BITS, quantise, torchBits, type Kernel, type Line, type Taps } from "./kernels.ts";
+import { floatPass, floatTaps, line } from "./float-passes.ts";
+import { makeTaps, PIL_BITS, quantise, torchBits, type Kernel, type Line } from "./kernels.ts";
 
 export type Arithmetic = "pil-u8" | "torch-u8" | "float";
 
@@ -88,21 +89,9 @@ function checkSize(width: number, height: number): void {
   checkBox({ left: 0, top: 0, width, height }, { width: 2 ** 20, height: 2 ** 20 });
 }
 
-/** A pass over equal lengths changes nothing and is left out, as PIL does. */
-function line(length: number, outLength: number): Line | undefined {
-  return length === outLength ? undefined : { length, outLength };
-}
-
 function pilTaps(of: Line, kernel: Exclude<Kernel, "nearest">): IntTaps {
   const taps = makeTaps(of, kernel);
   return { ...taps, weights: quantise(taps.weights, PIL_BITS), bits: PIL_BITS };
-}
-
-function floatTaps(of: Line | undefined, kernel: Exclude<Kernel, "nearest">, antialias: boolean): Taps | undefined {
-  if (of === undefined) return undefined;
-  if (antialias) return makeTaps(of, kernel);
-  if (kernel === "bilinear" || kernel === "bicubic") return makePlainTaps(of, kernel);
-  throw new ConfigError(`Cannot resample with "${kernel}" without antialias: torch has no such filter; use "bilinear" or "bicubic"`);
 }
 
 function torchTaps(of: Line | undefined, kernel: Exclude<Kernel, "nearest">, antialias: boolean): IntTaps | undefined {
@@ -314,24 +303,4 @@ function resampleFloat(image: RgbImage, job: Job & { readonly antialias: boolean
   const middle = h === undefined ? source : floatPass(source, h, { outer: box.height, length: box.width, inner: 3 });
   const data = v === undefined ? middle : floatPass(middle, v, { outer: 1, length: box.height, inner: width * 3 });
   return { width, height, data };
-}
-
-/** out[o, i, n] = sum over taps of w[i, t] * in[o, start(i) + t, n]. */
-function floatPass(
-  data: Float32Array,
-  taps: Taps,
-  shape: { readonly outer: number; readonly length: number; readonly inner: number },
-): Float32Array {
-  const { outer, length, inner } = shape;
-  const outLength = taps.starts.length;
-  const out = new Float32Array(outer * outLength * inner);
-  for (let o = 0; o < outer; o++)
-    for (let i = 0; i < outLength; i++)
-      for (let n = 0; n < inner; n++) {
-        let sum = 0;
-        const p = (o * length + taps.starts[i]!) * inner + n; // i < outLength
-        for (let t = 0; t < taps.counts[i]!; t++) sum += data[p + t * inner]! * taps.weights[i * taps.stride + t]!;
-        out[(o * outLength + i) * inner + n] = sum;
-      }
-  return out;
 }

@@ -30,7 +30,7 @@ export interface DecodeOptions {
 
 export const DEFAULT_MAX_PIXELS = 178_956_970;
 
-type Rules = Required<DecodeOptions>;
+export type Rules = Required<DecodeOptions>;
 
 /**
  * Decodes JPEG, PNG, WebP, GIF (first frame), AVIF, TIFF or SVG, told apart by content.
@@ -61,7 +61,7 @@ export async function readImageSize(ref: Omit<ImageRef, "sampleId">): Promise<{ 
   if (known !== undefined) return known;
   const sharp = await openSharp();
   try {
-    return await sharp(bytes, { limitInputPixels: false }).metadata();
+    return await sharp(bytes, { limitInputPixels: false, limitInputChannels: 0 }).metadata();
   } catch (cause) {
     throw broken(ref.path, reasonOf(cause), cause);
   }
@@ -86,21 +86,22 @@ export async function readImageBytes({ path, offset, bytes }: Omit<ImageRef, "sa
   }
 }
 
-function broken(name: string, rest: string, cause?: unknown): FormatError {
+export function broken(name: string, rest: string, cause?: unknown): FormatError {
   return new FormatError(`Cannot decode image "${name}": ${rest}`, { file: name, cause });
 }
 
-function reasonOf(cause: unknown): string {
+export function reasonOf(cause: unknown): string {
   const message = (cause instanceof Error ? cause.message : String(cause)).replaceAll("\n", " ").trim();
   if (/unsupported image format/i.test(message))
     return "its content is no JPEG, PNG, WebP, GIF, AVIF, TIFF or SVG; remove it from the data";
+  if (/channel limit/i.test(message)) return "it has more bands than a colour picture; train with model.channels=N to read all of them";
   if (/pixel limit/i.test(message)) return "it has more pixels than allowed; make it smaller or raise maxPixels";
   if (/premature end|truncat|unexpected end|not enough|read error|Read gave|incomplete/i.test(message))
     return `the data ends early (${message}); copy the file again or remove it`;
   return `the data is damaged (${message}); copy the file again or remove it`;
 }
 
-function checkPixels({ width, height }: { readonly width: number; readonly height: number }, { maxPixels, name }: Rules): void {
+export function checkPixels({ width, height }: { readonly width: number; readonly height: number }, { maxPixels, name }: Rules): void {
   if (width * height > maxPixels)
     throw broken(name, `${width}x${height} px are ${width * height} pixels, the limit is ${maxPixels}; make it smaller or raise maxPixels`);
 }

@@ -1,10 +1,9 @@
 /** @file What the pool and its workers say to each other. */
 import type { AugmentConfig, CropsConfig } from "../crops.ts";
 import type { EvalCropConfig } from "../eval-crop.ts";
-import type { Triple } from "../pixel-ops.ts";
 import type { AlphaPolicy, DecodePolicy, ImageRef } from "./decode.ts";
 
-/** What every job of a worker shares; sent once, at its start. */
+/** What every job of a worker shares; sent once, at its start. Pictures have as many channels as there are means. */
 export interface WorkerSetup {
   readonly decode: DecodePolicy;
   readonly alpha: AlphaPolicy;
@@ -24,8 +23,8 @@ export interface CropSetup {
 export interface EvalSetup {
   readonly kind: "eval";
   readonly crop: EvalCropConfig;
-  readonly mean: Triple;
-  readonly std: Triple;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
 }
 
 /** A picture and the row of the batch it goes to. */

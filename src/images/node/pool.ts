@@ -1,5 +1,6 @@
 /** @file Batches of DINO crops from image files, made on worker threads; the same whatever the number of threads. */
 import { ConfigError, FormatError } from "../../core/index.ts";
+import { checkBandNumbers } from "../bands.ts";
 import { cropSizes, type AugmentConfig, type CropsConfig } from "../crops.ts";
 import { DEFAULT_MAX_PIXELS, type AlphaPolicy, type DecodePolicy, type ImageRef } from "./decode.ts";
 import type { FailedItem, Item } from "./pool-protocol.ts";
@@ -13,11 +14,11 @@ export interface FailedImage {
 
 /** Float32 CHW crops in shared memory, crop-major: row = crop * b + image. */
 export interface CropBatch {
-  /** [2 * b, 3, G, G] */
+  /** [2 * b, c, G, G]; c as many as the augmentation has means */
   readonly globals: Float32Array;
-  /** [L * b, 3, l, l] */
+  /** [L * b, c, l, l] */
   readonly locals: Float32Array;
-  /** [2 * b, 3, S, S]: the globals' parts of the pictures for a Gram teacher, where the crops ask for them. */
+  /** [2 * b, c, S, S]: the globals' parts of the pictures for a Gram teacher, where the crops ask for them. */
   readonly gramCrops?: Float32Array;
   /** Which of the pool's variants the sizes are of; its own crops where absent. */
   readonly variant?: number;
@@ -69,11 +70,13 @@ function sharedFloats(length: number): Float32Array {
 
 /**
  * Opens workers that decode and crop. A view depends on (seed, epoch, sampleId, view) only.
- * Throws ConfigError for sizes that are not whole numbers of at least 1.
+ * Pictures have as many channels as `augment` has means; other than three are read as bands (`loadBands`). Throws ConfigError for sizes that
+ * are not whole numbers of at least 1, and unless mean and std are of as many channels.
  */
 export function openCropPool(options: CropPoolOptions): CropPool {
   const { threads, seed, crops, variants = [], augment, decode, alpha, cacheBytes = 256e6, maxPixels = DEFAULT_MAX_PIXELS } = options;
   for (const sizes of [crops, ...variants]) checkCrops(sizes);
+  checkBandNumbers(augment.mean, augment.std);
   const workers = new WorkerPool(threads, {
     decode,
     alpha,
@@ -93,7 +96,7 @@ export function openCropPool(options: CropPoolOptions): CropPool {
       const own = [crops, ...variants][cropsIndex];
       if (own === undefined)
         throw new RangeError(`Cannot make crops of variant ${variant}: the pool has ${variants.length}; open it with more`);
-      const sizes = cropSizes(own);
+      const sizes = cropSizes(own, augment.mean.length);
       const globals = take(2 * batch * sizes.global);
       const locals = take(own.localCount * batch * sizes.local);
       const gramCrops = sizes.gram > 0 ? { gramCrops: take(2 * batch * sizes.gram) } : {};

@@ -3,7 +3,6 @@ import type { JobOptions } from "../../core/index.ts";
 import { type DataList, type DenseParts, listDenseSides } from "../../data/index.ts";
 import { patchKnn } from "../../evals/index.ts";
 import type { Encoder } from "../../features/index.ts";
-import type { Triple } from "../../images/index.ts";
 import { type EvalPool, openEvalPool } from "../../images/node/index.ts";
 import {
   clsPatchSimilarity,
@@ -39,8 +38,8 @@ export interface PatchProbeOptions {
   readonly pool: EvalPool;
   readonly imageSizePx: number;
   readonly dense: DenseSets;
-  readonly mean: Triple;
-  readonly std: Triple;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
   readonly threads: number;
   /** Steps before which nothing sounds. Default 100. */
   readonly quietSteps?: number;
