@@ -6,3 +6,6 @@ export { type EmbedImageOptions, type LoadedModel, loadModel, type LoadModelOpti
 export type { NamedBlob } from "./web/model-files.ts";
 export { clearWeights } from "./web/part-store.ts";
 export type { Drawable, RawPicture, WebPicture as Picture } from "./web/read-picture.ts";
+export { bestPatch, type PatchTokens, similarityMap } from "./web/similarity.ts";
+export { colormap, type ColormapName } from "./views/colormap.ts";
+export { pcaPictures, type PcaPictureOptions, type TokenMap } from "./views/pca.ts";

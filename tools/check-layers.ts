@@ -13,7 +13,6 @@ const TRACE_ONLY = new Set(["nn", "objectives", "optim"]);
 const NATIVE: readonly (readonly [pattern: RegExp, only: string])[] = [
   [/^sharp$/, "src/images/node/"],
   [/^(koffi|onnxruntime-node)$/, "src/engine/runtime/"],
-  [/^onnxruntime-web/, "src/engine/runtime/web/"],
 ];
 /** What runs in a browser too, or does no I/O. */
 const NO_NODE = /^src\/(core|engine\/(?!runtime\/(?!web\/))|nn|objectives|images\/(?!node\/)|web\/|web\.ts)/;
@@ -32,6 +31,8 @@ function checkOrder(order: readonly string[], from: string, to: string): string 
 export function checkImport(file: string, specifier: string): string | undefined {
   for (const [pattern, only] of NATIVE)
     if (pattern.test(specifier) && !file.startsWith(only)) return `${file} imports ${specifier}: only ${only} may`;
+  if (/^onnxruntime-web/.test(specifier) && !file.startsWith("src/engine/runtime/web/") && !isTest(file))
+    return `${file} imports ${specifier}: only src/engine/runtime/web/ may`;
   if (specifier.startsWith("node:") && NO_NODE.test(file) && !isTest(file))
     return `${file} imports ${specifier}: this part runs without Node`;
   if (!specifier.startsWith(".")) return undefined;
