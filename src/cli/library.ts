@@ -10,6 +10,7 @@ const ROOMS = {
   train: "../train/index.ts",
   distill: "../train/index.ts",
   embed: "../features/index.ts",
+  exportModel: "../features/index.ts",
   evalKnn: "../evals/index.ts",
   evalPatchKnn: "../evals/index.ts",
 } as const;

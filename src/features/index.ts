@@ -11,3 +11,14 @@ export { openModel, type OpenModel } from "./model.ts";
 export { type Nearest, nearestNeighbours, type NearestOptions, planSearch, type SearchBlocks, type SearchPlan } from "./nearest.ts";
 export { type EncoderRequest, type PictureSize, type Pooling, traceEncoder } from "./trace-encoder.ts";
 export type { DecodeRules, Preprocessing } from "./processor.ts";
+export {
+  type CheckResult,
+  type Difference,
+  type ExportFormat,
+  exportModel,
+  type ExportOptions,
+  type ExportResult,
+  type NamedShapes,
+  type OutputName,
+  type WeightDType,
+} from "./export/index.ts";

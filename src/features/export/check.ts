@@ -1,5 +1,5 @@
 /** @file Runs an exported file on random pictures and holds its outputs against those of its source. */
-import { FormatError, Rng, sizeOf } from "../../core/index.ts";
+import { FormatError, Rng, type Shape, sizeOf } from "../../core/index.ts";
 import type { OrtEnv } from "../../engine/runtime/index.ts";
 import { backboneWidth, isViT, prefixTokens } from "../../nn/index.ts";
 import type { Encoder } from "../encoder.ts";
@@ -20,9 +20,12 @@ export interface CheckCase {
   readonly sizePx: PictureSize;
 }
 
+/** Outputs of pictures: what is checked. `shapes` are those of the source. */
+export type Run = (images: Float32Array, what: CheckCase & { readonly shapes: readonly Shape[] }) => Promise<readonly Float32Array[]>;
+
 export interface CheckOptions {
+  /** The source. */
   readonly encoder: Encoder;
-  readonly env: OrtEnv;
   readonly outputs: readonly OutputName[];
   readonly cases: readonly CheckCase[];
   readonly dtype: WeightDType;
@@ -38,10 +41,39 @@ export interface CheckResult extends Difference {
 
 const PERFECT: Difference = { maxAbsError: 0, maxRelError: 0, worstCosine: 1 };
 
-/** Throws FormatError where an output is further away than `TOLERANCES` allow. Rejects with OrtError where the model does not run. */
-export async function checkModel(model: Uint8Array, options: CheckOptions): Promise<CheckResult> {
-  const { env, outputs, cases, dtype, seed, encoder, signal } = options;
-  using session = env.session(model, { inputs: [INPUT_NAME], outputs });
+/** Runs an ONNX model. Rejects with OrtError where it cannot. */
+export function onnxRun(
+  env: OrtEnv,
+  model: Uint8Array,
+  outputs: readonly OutputName[],
+): { readonly run: Run; readonly session: Disposable } {
+  const session = env.session(model, { inputs: [INPUT_NAME], outputs });
+  const run: Run = async (images, { batch, sizePx, shapes }) => {
+    const { height, width } = sidesOf(sizePx);
+    using input = env.tensor(images, "f32", [batch, 3, height, width]);
+    const made = shapes.map((shape) => new Float32Array(sizeOf(shape)));
+    const tensors = made.map((data, i) => env.tensor(data, "f32", shapes[i] ?? []));
+    try {
+      await session.run([input], tensors);
+    } finally {
+      for (const tensor of tensors) tensor[Symbol.dispose]();
+    }
+    return made;
+  };
+  return { run, session };
+}
+
+/** Runs an encoder. */
+export function encoderRun(encoder: Encoder, outputs: readonly OutputName[]): Run {
+  return async (images, { batch, sizePx }) => (await expected(encoder, images, { batch, sizePx, outputs })).map(({ data }) => data);
+}
+
+/**
+ * Compares on pictures of seeded noise. Throws FormatError where an output is further away than `TOLERANCES` allow; rejects with what
+ * `run` rejects with.
+ */
+export async function checkOutputsOf(run: Run, options: CheckOptions): Promise<CheckResult> {
+  const { outputs, cases, dtype, seed, encoder, signal } = options;
   const rng = new Rng(seed);
   const found = new Map<OutputName, Difference>();
   for (const [index, { batch, sizePx }] of cases.entries()) {
@@ -50,21 +82,14 @@ export async function checkModel(model: Uint8Array, options: CheckOptions): Prom
     const draws = rng.split(`export/${index}`);
     const images = Float32Array.from({ length: batch * 3 * height * width }, () => draws.normal(0, 1));
     const wanted = await expected(encoder, images, { batch, sizePx, outputs });
-    using input = env.tensor(images, "f32", [batch, 3, height, width]);
-    const made = wanted.map(({ shape }) => env.tensor(new Float32Array(sizeOf(shape)), "f32", shape));
-    try {
-      await session.run([input], made);
-    } finally {
-      for (const tensor of made) tensor[Symbol.dispose]();
-    }
+    const got = await run(images, { batch, sizePx, shapes: wanted.map(({ shape }) => shape) });
     wanted.forEach(({ name, shape, data }, i) => {
-      const got = made[i]?.data;
-      const difference = compareRows(got instanceof Float32Array ? got : new Float32Array(0), data, shape.at(-1) ?? 1);
+      const difference = compareRows(got[i] ?? new Float32Array(0), data, shape.at(-1) ?? 1);
       found.set(name, worse(found.get(name) ?? PERFECT, difference));
     });
   }
-  const result = { pictures: cases.reduce((n, c) => n + c.batch, 0), outputs: Object.fromEntries(found) };
-  return { ...judged(found, dtype), ...result };
+  const pictures = cases.reduce((n, c) => n + c.batch, 0);
+  return { ...judged(found, dtype), pictures, outputs: Object.fromEntries(found) };
 }
 
 function judged(found: ReadonlyMap<string, Difference>, dtype: WeightDType): Difference {

@@ -72,22 +72,29 @@ export function traceSymbolic(symbols: readonly SizeSymbol[], trace: (sizes: rea
       values.map((v) => v?.shape ?? []),
       last?.shape ?? [],
     );
+  for (const other of [...corners, probe]) checkSame(base, other);
   base.inputs.forEach(({ value }, i) => {
     const all = corners.map((g) => g.inputs[i]?.value);
     found.shapes.set(value.id, shapes(all, probe.inputs[i]?.value));
   });
   base.nodes.forEach((node, i) => {
-    const nodes = [...corners, probe].map((g) => g.nodes[i]).filter((n) => n !== undefined);
-    if (nodes.length <= corners.length || !nodes.every(({ op }) => op === node.op))
-      throw new InternalError(`Cannot trace: node ${i} (${node.op}) is another one at other sizes`);
-    const last = nodes.pop();
+    const nodes = [...corners, probe].flatMap((g) => g.nodes[i] ?? []);
     node.outputs.forEach((value, k) => {
       const all = nodes.map((n) => n.outputs[k]);
-      found.shapes.set(value.id, shapes(all, last?.outputs[k]));
+      found.shapes.set(value.id, shapes(all.slice(0, -1), all.at(-1)));
     });
-    addParams(found, [...nodes, ...(last === undefined ? [] : [last])], fit);
+    addParams(found, nodes, fit);
   });
   return new SymbolicGraph(base, symbols, found);
+}
+
+/** One network at other sizes: the same ops of the same values. A Builder numbers values as they are made, so equal numbers are equal places. */
+function checkSame(base: Graph, other: Graph): void {
+  const wiring = ({ op, inputs, outputs }: Node): string => [op, ...inputs.map((v) => v.id), "->", ...outputs.map((v) => v.id)].join(" ");
+  const ends = ({ inputs, outputs }: Graph): string => [...inputs, ...outputs].map(({ name, value }) => `${name} ${value.id}`).join(" ");
+  const at = base.nodes.findIndex((node, i) => other.nodes[i] === undefined || wiring(node) !== wiring(other.nodes[i]));
+  if (at < 0 && base.nodes.length === other.nodes.length && ends(base) === ends(other)) return;
+  throw new InternalError(`Cannot trace: the network is another one at other sizes, from node ${at < 0 ? base.nodes.length : at} on`);
 }
 
 type Fit = (corners: readonly (readonly number[])[], probe: readonly number[]) => readonly Poly[];

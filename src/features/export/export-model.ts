@@ -1,0 +1,136 @@
+/** @file `exportModel()`: a model as a file or a folder that others run, checked against its source. */
+import { readdir, stat } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import { ConfigError, Owned } from "../../core/index.ts";
+import { type OnnxModel, PORTABLE_OPSET } from "../../engine/onnx/index.ts";
+import { openCpu } from "../../engine/runtime/index.ts";
+import { writeModelInto, writeSafetensors } from "../../weights/index.ts";
+import { openModel, type OpenModel } from "../model.ts";
+import { buildModel, checkStoredBytes } from "./build-model.ts";
+import type { CheckResult } from "./check.ts";
+import { type Job, outputsOf, processorOf, tensorsOf } from "./job.ts";
+import { checkExportOptions, checkOut, checkSize, type ExportFormat, type ExportOptions } from "./options.ts";
+import type { WeightDType } from "./stored-weights.ts";
+import { checkOnnx, checkWritten } from "./verify.ts";
+import { onnxPath, writeFolderLookedAt, writeLookedAt, writeOnnx, writeOnnxInto } from "./write-export.ts";
+
+/** Sizes by name of input or output; a text is the name of a size that is open. */
+export type NamedShapes = Readonly<Record<string, readonly (number | string)[]>>;
+
+export interface ExportResult {
+  readonly out: string;
+  readonly format: ExportFormat;
+  readonly dtype: WeightDType;
+  /** Bytes of each file, by its name below `out` where that is a folder. */
+  readonly files: Readonly<Record<string, number>>;
+  /** Version of ONNX's operator set; undefined where no graph was written. */
+  readonly opset: number | undefined;
+  readonly inputs: NamedShapes;
+  readonly outputs: NamedShapes;
+  /** How far it is from its source; undefined where it was not checked. */
+  readonly check: CheckResult | undefined;
+}
+
+/** Throws ConfigError where the model would be written over itself. */
+function checkApart({ dir }: OpenModel, { out, model }: ExportOptions): void {
+  if (![dir, model].some((path) => resolve(path) === resolve(out))) return;
+  throw new ConfigError(`Cannot export: "${out}" is the model itself; give another --out`, { keyPath: "out" });
+}
+
+/**
+ * Exports a model. The graph uses ONNX's own operators only, so that ONNX Runtime in Python, Node and browsers runs it; weights are inside.
+ * What was written is run on pictures of seeded noise against the source, at several batches and sizes where those are open; where it is
+ * too far from it, FormatError is thrown and nothing is left. Throws ConfigError for options that do not fit each other or the model,
+ * and what `openModel` throws.
+ */
+export async function exportModel(options: ExportOptions): Promise<ExportResult> {
+  checkExportOptions(options);
+  await checkOut(options);
+  const { format = "onnx", dtype = "f32", dynamic = false, threads = availableParallelism(), signal } = options;
+  using owned = new Owned();
+  const device = owned.use(openCpu({ threads }));
+  const model = await openModel(options.model, device, { arch: options.arch });
+  owned.use(model.encoder);
+  checkApart(model, options);
+  const { config } = model.encoder;
+  const imageSizePx = options.imageSizePx ?? model.imageSizePx;
+  checkSize(config, imageSizePx, dynamic);
+  const outputs = outputsOf(config, options);
+  signal?.throwIfAborted();
+  const job: Job = { options, model, device, tensors: tensorsOf(model.encoder), format, dtype, outputs, imageSizePx };
+  return await WRITE[format](job);
+}
+
+const WRITE: { readonly [K in ExportFormat]: (job: Job) => Promise<ExportResult> } = {
+  onnx: exportOnnx,
+  safetensors: exportSafetensors,
+  hf: exportFolder,
+};
+
+function graphOf(job: Job): OnnxModel {
+  const { options, model, tensors, outputs, imageSizePx, dtype } = job;
+  const { config } = model.encoder;
+  checkStoredBytes(tensors, dtype);
+  return buildModel({
+    config,
+    tensors,
+    outputs,
+    dtype,
+    imageSizePx: options.dynamic === true ? "open" : imageSizePx,
+    batch: options.batchSize ?? "open",
+    metadata: { "tricera.config": JSON.stringify(config), preprocessor_config: JSON.stringify(processorOf(job)) },
+  });
+}
+
+function shapesOf(list: OnnxModel["inputs"]): NamedShapes {
+  return Object.fromEntries(list.map(({ name, shape }) => [name, shape]));
+}
+
+/** What is said of a graph that was written. */
+function described({ inputs, outputs }: OnnxModel): Pick<ExportResult, "opset" | "inputs" | "outputs"> {
+  return { opset: PORTABLE_OPSET, inputs: shapesOf(inputs), outputs: shapesOf(outputs) };
+}
+
+const sizeOfFile = async (path: string): Promise<number> => (await stat(path)).size;
+
+async function exportOnnx(job: Job): Promise<ExportResult> {
+  const { format, dtype } = job;
+  const { out } = job.options;
+  const graph = graphOf(job);
+  const check = await writeLookedAt(out, {
+    write: (path) => writeOnnx(path, graph),
+    look: (path) => checkOnnx(job, path),
+  });
+  return { out, format, dtype, files: { [out]: await sizeOfFile(out) }, ...described(graph), check };
+}
+
+async function exportSafetensors(job: Job): Promise<ExportResult> {
+  const { format, dtype, tensors, model } = job;
+  const { out } = job.options;
+  const check = await writeLookedAt(out, {
+    write: (path) => writeSafetensors(path, tensors, { format: "pt" }),
+    look: (path) => checkWritten(job, path, model.encoder.config),
+  });
+  return { out, format, dtype, files: { [out]: await sizeOfFile(out) }, opset: undefined, inputs: {}, outputs: {}, check };
+}
+
+async function exportFolder(job: Job): Promise<ExportResult> {
+  const { format, dtype, tensors, model } = job;
+  const { out } = job.options;
+  const graph = graphOf(job);
+  const check = await writeFolderLookedAt(out, {
+    write: async (dir) => {
+      await writeModelInto(dir, { config: model.encoder.config, tensors, processor: processorOf(job) });
+      await writeOnnxInto(dir, graph, dtype);
+    },
+    look: async (dir) => {
+      await checkWritten(job, dir);
+      return await checkOnnx(job, join(dir, onnxPath(dtype)));
+    },
+  });
+  const names = [...(await readdir(out)).filter((name) => name !== "onnx"), onnxPath(dtype)];
+  const sizes = await Promise.all(names.map((name) => sizeOfFile(join(out, name))));
+  const files = Object.fromEntries(names.map((name, i) => [name, sizes[i] ?? 0]));
+  return { out, format, dtype, files, ...described(graph), check };
+}
