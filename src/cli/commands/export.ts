@@ -15,7 +15,7 @@ const OPTIONS = {
   format: choice(FORMATS, "onnx, weights as safetensors, or a folder for transformers and transformers.js; default: onnx"),
   "image-size": integer("PX", "side of the pictures it takes; default: the model's own", { min: 1 }),
   "batch-size": integer("N", "pictures at once; default: any number", { min: 1 }),
-  dynamic: flag("take pictures of any height and width that are whole patches (of a convolutional network: multiples of 32)"),
+  dynamic: flag("take pictures of any height and width that are whole patches (of a ConvNeXt: multiples of 32; of a ResNet: any)"),
   dtype: choice(DTYPES, "how weights are stored; it computes in f32; int8: a scale for each output channel; default: f32"),
   outputs: text("A,B", "last_hidden_state, pooler_output, cls, registers, patches, mean, cls+mean, attention; default: cls,patches"),
   check: flag("run what was written against the source and print how far it is from it; on unless --no-check is given"),
@@ -78,7 +78,8 @@ interface Shown {
   readonly check?: { readonly maxAbsError: number; readonly worstCosine: number; readonly pictures: number };
 }
 
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+const readable = (bytes: number): string =>
+  bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 function formatExport(result: unknown): string {
   const { out, files, opset, inputs, outputs, check } = result as Shown; // what exportModel() gives
@@ -86,7 +87,7 @@ function formatExport(result: unknown): string {
   const lines = {
     out,
     files: Object.entries(files)
-      .map(([name, bytes]) => (name === out ? mib(bytes) : `${name} ${mib(bytes)}`))
+      .map(([name, bytes]) => (name === out ? readable(bytes) : `${name} ${readable(bytes)}`))
       .join(", "),
     ...(opset === undefined ? {} : { opset, input: sizes(inputs).join(", "), outputs: sizes(outputs).join(", ") }),
     ...(check === undefined

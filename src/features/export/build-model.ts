@@ -30,12 +30,13 @@ interface Open {
 
 function openSizes({ config, imageSizePx, batch }: BuildOptions): Open {
   const step = patchSizeOf(config);
+  const up = !isViT(config) && config.family === "resnet";
   const open = [
     ...(batch === "open" ? [{ symbol: BATCH, source: { axis: 0, step: 1 } }] : []),
     ...(imageSizePx === "open"
       ? [
-          { symbol: ROWS, source: { axis: 2, step } },
-          { symbol: COLUMNS, source: { axis: 3, step } },
+          { symbol: ROWS, source: { axis: 2, step, up } },
+          { symbol: COLUMNS, source: { axis: 3, step, up } },
         ]
       : []),
   ];

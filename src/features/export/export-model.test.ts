@@ -230,6 +230,40 @@ function damaged(tensors: ReadonlyMap<string, HostTensor>): ReadonlyMap<string, 
   return new Map([...tensors, ["norm.weight", { dtype: "f32", shape: weight?.shape ?? [], data }]]);
 }
 
+test.each([
+  ["ConvNeXt", TINY_CONVNEXT],
+  ["ResNet", TINY_RESNET],
+])("a %s of a fixed size takes one that is no whole number of steps", async (_, config) => {
+  const result = await exportModel({ ...common, model: model(config), out: newFile(), imageSizePx: 70, outputs: all(config) });
+  expect(result.check?.maxRelError).toBeLessThan(1e-5);
+});
+
+test.each([
+  ["ViT", V1, 18],
+  ["ConvNeXt", TINY_CONVNEXT, 70],
+])("an open %s refuses pictures that are no whole steps, at every output", async (_, config, sizePx) => {
+  using device = openCpu({ threads: 1 });
+  for (const name of ["cls", "mean"] as const) {
+    const graph = buildModel({ config, tensors: weightsOf(config), outputs: [name], imageSizePx: "open", batch: "open", dtype: "f32" });
+    const { run, session } = onnxRun(device.env, encodeModel(graph), [name]);
+    using _closing = session;
+    const width = "family" in config ? config.widths[3] : config.width;
+    const images = new Float32Array(3 * sizePx * sizePx);
+    await expect(run(images, { batch: 1, sizePx, shapes: [[1, width]] })).rejects.toThrow(/Reshape/);
+  }
+});
+
+test("an export of a damaged model leaves nothing", async () => {
+  const dir = join(root, "cut off");
+  await writeModelFolder(dir, { config: V1, tensors: weightsOf(V1) });
+  const file = join(dir, "model.safetensors");
+  const bytes = await readFile(file);
+  await writeFile(file, bytes.subarray(0, bytes.length - 100));
+  const out = newFile();
+  await expect(exportModel({ ...common, model: dir, out })).rejects.toThrow(FormatError);
+  expect(existsSync(out)).toBe(false);
+});
+
 describe("exportModel() refuses", () => {
   test.each([
     [{ format: "onxx" }, /there is no format "onxx"; did you mean "onnx"\?/],

@@ -21,7 +21,7 @@ export interface ExportOptions extends JobOptions {
   readonly imageSizePx?: number | undefined;
   /** Pictures at once; open unless given. */
   readonly batchSize?: number | undefined;
-  /** Whether height and width are open, too: any multiples of the patch (of 32 px for a convolutional network). */
+  /** Whether height and width are open, too: any multiples of the patch (of 32 px for a ConvNeXt), for a ResNet any. */
   readonly dynamic?: boolean;
   /** How weights are stored; it computes in float32. */
   readonly dtype?: WeightDType;
@@ -94,7 +94,8 @@ export async function checkOut({ out, format = "onnx", overwrite = false }: Expo
 /** Throws ConfigError for a size that the network cannot take. */
 export function checkSize(config: BackboneConfig, imageSizePx: number, dynamic: boolean): void {
   const patch = patchSizeOf(config);
-  if (isViT(config) || dynamic) checkPictureSize(imageSizePx, patch);
+  const wantsSteps = isViT(config) || (dynamic && config.family === "convnext");
+  if (wantsSteps) checkPictureSize(imageSizePx, patch);
   else if (!Number.isInteger(imageSizePx) || imageSizePx < patch)
     fail("imageSizePx", `${imageSizePx} px are too few`, `a convolutional network wants ${patch} or more`);
 }

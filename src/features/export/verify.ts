@@ -15,9 +15,10 @@ export function checkCases(config: BackboneConfig, { options, imageSizePx: px }:
   const [few = 1, more = few] = own;
   const square = own.map((batch) => ({ batch, sizePx: px }));
   if (!dynamic) return square;
+  const odd = !isViT(config) && config.family === "resnet" ? 7 : 0; // its sizes need not be whole steps
   return [
     ...square,
-    { batch: more, sizePx: { height: px + step, width: px + 3 * step } },
+    { batch: more, sizePx: { height: px + step + odd, width: px + 3 * step - odd } },
     { batch: few, sizePx: { height: Math.max(step, px - step), width: Math.max(step, px - 2 * step) } },
   ];
 }

@@ -7,6 +7,8 @@ import { isFixed, type Poly, type SizeSymbol, symbolsOf } from "./poly.ts";
 export interface SizeSource {
   readonly axis: number;
   readonly step: number;
+  /** Whether a step that is begun counts, as the padded windows of a ResNet have it; an incomplete one does not unless said. */
+  readonly up?: boolean;
 }
 
 /** Emits sizes as int64 tensors `[n]`, each once. */
@@ -37,9 +39,10 @@ export class Sizes {
     const source = this.#sources[index];
     if (source === undefined) throw new InternalError(`Cannot find size "${name}": the model has none of that name`);
     return this.#once(`symbol ${name}`, () => {
-      const { axis, step } = source;
+      const { axis, step, up = false } = source;
       const pixels = this.#to.emit("Shape", [this.#input], { attrs: { start: { int: axis }, end: { int: axis + 1 } } });
-      return step === 1 ? pixels : this.#to.emit("Div", [pixels, this.#to.i64([step])]);
+      const counted = up ? this.#to.emit("Add", [pixels, this.#to.i64([step - 1])]) : pixels;
+      return step === 1 ? pixels : this.#to.emit("Div", [counted, this.#to.i64([step])]);
     });
   }
 
