@@ -54,14 +54,12 @@ interface Base {
 
 /** The folder that a URL or id means. */
 function baseOf(urlOrId: string, { endpoint = HUB, revision = "main" }: RemoteOptions): Base {
-  if (HUB_ID.test(urlOrId)) {
-    const root = endpoint.endsWith("/") ? endpoint.slice(0, -1) : endpoint;
-    return { url: `${root}/${urlOrId}/resolve/${encodeURIComponent(revision)}/`, weights: undefined };
-  }
-  const url = URL.parse(urlOrId, browser.location?.href);
-  if (url === null || !/^(?:https?|blob):$/.test(url.protocol))
+  const root = endpoint.endsWith("/") ? endpoint.slice(0, -1) : endpoint;
+  const address = HUB_ID.test(urlOrId) ? `${root}/${urlOrId}/resolve/${encodeURIComponent(revision)}/` : urlOrId;
+  const url = URL.parse(address, browser.location?.href);
+  if (url === null || !/^https?:$/.test(url.protocol))
     throw new ConfigError(
-      `Cannot load model "${urlOrId}": it is neither an id like "facebook/dinov2-small" nor the URL of a folder; check its spelling`,
+      `Cannot load model "${urlOrId}": "${address}" is neither an id like "facebook/dinov2-small" nor the URL of a folder; check its spelling`,
     );
   const [, folder = "", file = ""] = /^(.*\/)([^/]*\.safetensors)$/.exec(url.pathname) ?? [];
   if (file !== "") url.pathname = folder;

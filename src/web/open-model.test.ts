@@ -4,9 +4,9 @@ import { readFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError, ShapeError } from "../core/index.ts";
-import { decodeSafetensors, encodeSafetensors, readBackbone } from "../weights/index.ts";
-import { convWeights, TINY_CONVNEXT } from "../weights/testing/conv-weights.ts";
-import { TINY, writeTinyModel } from "../features/testing/tiny-model.ts";
+import { decodeSafetensors, encodeSafetensors, readBackbone, resnetToTimmConfig, toHuggingFace } from "../weights/index.ts";
+import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/conv-weights.ts";
+import { randomWeights, TINY, writeTinyModel } from "../features/testing/tiny-model.ts";
 import { chosenFiles, type NamedBlob } from "./model-files.ts";
 import { readModel } from "./open-model.ts";
 
@@ -29,6 +29,12 @@ const chosen = (...names: readonly string[]): NamedBlob[] => names.map((name) =>
 
 function json(change: object): string {
   return JSON.stringify({ ...(JSON.parse(new TextDecoder().decode(bytes.get("config.json"))) as object), ...change });
+}
+
+/** The weights with a fourth channel of the picture. */
+function fourChannels(): Uint8Array<ArrayBuffer> {
+  const config = { ...TINY, channels: 4 };
+  return new Uint8Array(encodeSafetensors(toHuggingFace(randomWeights(config, 1), config)));
 }
 
 describe("readModel() of chosen files", () => {
@@ -69,7 +75,7 @@ describe("readModel() of chosen files", () => {
     ["no weights", () => chosen("config.json"), /it has no model\.safetensors/],
     ["a config that is no JSON", () => [...chosen(NAMES[2]), file("config.json", "{")], /"config\.json" is not JSON/],
     ["a config of another model", () => [...chosen(NAMES[2]), file("config.json", json({ model_type: "bert" }))], /wrong model_type/],
-    ["four channels", () => [...chosen(NAMES[2]), file("config.json", json({ num_channels: 4 }))], /made for 4 channels/],
+    ["four channels", () => [file(NAMES[2], fourChannels()), file("config.json", json({ num_channels: 4 }))], /made for 4 channels/],
     ["a wrong processor", () => [...chosen(NAMES[0], NAMES[2]), file(NAMES[1], '{"resample": 9}')], /has a wrong resample/],
     ["a page for weights", () => [...chosen("config.json"), file(NAMES[2], "<!doctype html>")], /it is a web page/],
     ["a pointer", () => [...chosen("config.json"), file(NAMES[2], "version https://git-lfs")], /pointer of Git LFS/],
@@ -77,6 +83,17 @@ describe("readModel() of chosen files", () => {
   ])("refuses %s", async (_, files, message) => {
     const reading = (async () => readModel(chosenFiles(files()), {}))();
     await expect(reading).rejects.toThrow(message);
+  });
+
+  test("reads a folder of timm's", async () => {
+    const config = { ...TINY_RESNET, width: 64, depths: [1, 1, 1, 1] } as const;
+    const processor = { size: { shortest_edge: 40 }, crop_size: { height: 32, width: 32 }, do_center_crop: true, resample: 3 };
+    const numbers = { image_mean: [0.5, 0.5, 0.5], image_std: [0.25, 0.25, 0.25] };
+    const described = JSON.stringify(resnetToTimmConfig(config, { ...processor, ...numbers }));
+    const weights = new Uint8Array(encodeSafetensors(convWeights(config)));
+    const read = await readModel(chosenFiles([file("config.json", described), file("model.safetensors", weights)]), {});
+    expect(read.config).toEqual(config);
+    expect(read.preprocessing).toMatchObject({ imageSizePx: 32, resize: "short-side", cropRatio: 0.8, mean: [0.5, 0.5, 0.5] });
   });
 
   test("gives a right answer or an error of ours for damaged weights", async () => {

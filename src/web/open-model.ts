@@ -11,12 +11,13 @@ import {
   type ViTConfig,
 } from "../nn/index.ts";
 import { familyPreprocessing, networkSizePx, type Preprocessing, processorSchema, toPreprocessing } from "../features/processor.ts";
-import type { Opened } from "../weights/folder/backbone.ts";
+import type { Asked, Opened } from "../weights/folder/backbone.ts";
 import { Contents } from "../weights/folder/contents.ts";
 import { convnextFromHuggingFaceConfig } from "../weights/folder/convnext-config.ts";
 import { fromHuggingFaceConfig } from "../weights/folder/hf-config.ts";
 import { openConvNeXt, openResNet } from "../weights/folder/open-convolution.ts";
 import { openViT } from "../weights/folder/open-vit.ts";
+import { readTimmConfig, type TimmFolder } from "../weights/folder/timm-config.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 import { readJsonOf } from "./byte-source.ts";
 import { INDEX, type ModelFiles, need } from "./model-files.ts";
@@ -50,16 +51,27 @@ async function readOptional(files: ModelFiles, name: string): Promise<unknown> {
   return source === undefined ? undefined : readJsonOf(source);
 }
 
-/** What `config.json` says; a bare file of weights has none. */
-async function describedBy(files: ModelFiles): Promise<BackboneConfig | undefined> {
+/** What a folder says of itself; nothing, of a bare file of weights. */
+interface Described {
+  readonly config?: BackboneConfig;
+  readonly timm?: TimmFolder;
+}
+
+async function describedBy(files: ModelFiles): Promise<Described> {
   const raw = await readOptional(files, CONFIG);
-  if (raw === undefined) return undefined;
+  if (raw === undefined) return {};
+  const timm = readTimmConfig(raw, CONFIG);
+  if (timm !== undefined) return { timm };
   const isConvNeXt = typeof raw === "object" && raw !== null && "model_type" in raw && raw.model_type === "dinov3_convnext";
-  return isConvNeXt ? convnextFromHuggingFaceConfig(raw, CONFIG) : fromHuggingFaceConfig(raw, CONFIG);
+  return { config: isConvNeXt ? convnextFromHuggingFaceConfig(raw, CONFIG) : fromHuggingFaceConfig(raw, CONFIG) };
+}
+
+function presetOf(name: string): BackboneConfig | undefined {
+  return VIT_PRESETS.get(name) ?? CONVNEXT_PRESETS.get(name) ?? RESNET_PRESETS.get(name);
 }
 
 function presetNamed(name: string): BackboneConfig {
-  const config = VIT_PRESETS.get(name) ?? CONVNEXT_PRESETS.get(name) ?? RESNET_PRESETS.get(name);
+  const config = presetOf(name);
   if (config !== undefined) return config;
   const known = [...VIT_PRESETS.keys(), ...CONVNEXT_PRESETS.keys(), ...RESNET_PRESETS.keys()];
   throw new ConfigError(`Cannot find model "${name}": there is no such preset; ${nameHint(name, known)}`, { keyPath: "arch" });
@@ -79,28 +91,35 @@ function ofFamily<F extends keyof Families>(config: BackboneConfig | undefined, 
   });
 }
 
-async function openNetwork(
-  source: TensorSource,
-  { described, arch }: { readonly described: BackboneConfig | undefined; readonly arch: string | undefined },
-): Promise<Opened> {
+async function openNetwork(source: TensorSource, { config, timm }: Described, arch: string | undefined): Promise<Opened> {
   const contents = new Contents(source);
   const file = source.path;
-  const named = described !== undefined || arch === undefined ? undefined : presetNamed(arch);
-  const asked = <F extends keyof Families>(family: F) => ({
-    file,
-    described: ofFamily(described, family, file),
-    named: ofFamily(named, family, file),
-    name: arch,
-    source: described === undefined ? undefined : ("huggingface" as const),
-  });
+  const name = timm?.names.findLast((n) => presetOf(n) !== undefined) ?? arch;
+  const preset = config !== undefined || name === undefined ? undefined : presetNamed(name);
+  const asked = <F extends keyof Families>(family: F): Asked<Families[F]> => {
+    const named = ofFamily(preset, family, file);
+    // timm's folders may change the blocks of the architecture they name; the shapes of a convolutional network tell them
+    const isLoose = timm !== undefined && family !== "vit";
+    const owner = config === undefined ? undefined : ("huggingface" as const);
+    return {
+      file,
+      described: ofFamily(config, family, file),
+      named: isLoose ? undefined : named,
+      name,
+      source: timm === undefined ? owner : "timm",
+    };
+  };
   const { names } = contents;
   if (names.family === "vit") return await openViT(contents, names.dialect, asked("vit"));
   if (names.family === "convnext") return await openConvNeXt(contents, names.naming, asked("convnext"));
   return await openResNet(contents, asked("resnet"));
 }
 
-async function preprocessingFor(files: ModelFiles, config: BackboneConfig): Promise<Preprocessing> {
-  const raw = await readOptional(files, PROCESSOR);
+async function preprocessingFor(
+  files: ModelFiles,
+  { config, timm }: { readonly config: BackboneConfig; readonly timm: TimmFolder | undefined },
+): Promise<Preprocessing> {
+  const raw = (await readOptional(files, PROCESSOR)) ?? timm?.processor;
   if (raw === undefined) return familyPreprocessing(config);
   const parsed = processorSchema.safeParse(raw);
   if (parsed.success) return toPreprocessing(parsed.data, { file: PROCESSOR, imageSizePx: networkSizePx(config) });
@@ -117,11 +136,11 @@ async function preprocessingFor(files: ModelFiles, config: BackboneConfig): Prom
  */
 export async function readModel(files: ModelFiles, { arch }: { readonly arch?: string | undefined }): Promise<WebBackbone> {
   const described = await describedBy(files);
-  if ((described?.channels ?? 3) !== 3)
-    throw new ConfigError(`Cannot open model "${files.path}": it is made for ${described?.channels} channels; pictures are read in three`, {
+  const { config, tensors } = await openNetwork(await openWeights(files), described, arch);
+  if ((config.channels ?? 3) !== 3)
+    throw new ConfigError(`Cannot open model "${files.path}": it is made for ${config.channels} channels; pictures are read in three`, {
       keyPath: "model.channels",
     });
-  const { config, tensors } = await openNetwork(await openWeights(files), { described, arch });
   const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
-  return { config, params, preprocessing: await preprocessingFor(files, config) };
+  return { config, params, preprocessing: await preprocessingFor(files, { config, timm: described.timm }) };
 }

@@ -25,6 +25,10 @@ export class WebSessions {
     [this.#ort, this.#backend] = [ort, backend];
   }
 
+  get isOnGpu(): boolean {
+    return this.#backend === "webgpu";
+  }
+
   /** The entry of a lowered stage; give it back with `release`. */
   take({ bytes }: LoweredStage): SharedSession {
     const known = [...this.#shared].find((s) => equalBytes(s.bytes, bytes));
@@ -36,9 +40,9 @@ export class WebSessions {
 
   /** The session itself, opened once. Throws PlatformError where onnxruntime-web refuses the model. */
   open(shared: SharedSession): Promise<InferenceSession> {
-    const executionProviders = [this.#backend];
+    const options = { executionProviders: [this.#backend], ...(this.isOnGpu ? { preferredOutputLocation: "gpu-buffer" as const } : {}) };
     // our passes have simplified the graph; weights are inputs, so there is nothing to fold
-    shared.session ??= inTurn(() => this.#ort.InferenceSession.create(shared.bytes, { executionProviders })).catch((cause: unknown) => {
+    shared.session ??= inTurn(() => this.#ort.InferenceSession.create(shared.bytes, options)).catch((cause: unknown) => {
       shared.session = undefined;
       throw new PlatformError(
         `Cannot open a network on ${this.#backend}: onnxruntime-web refused it (${cause instanceof Error ? cause.message : String(cause)}); ${this.#backend === "webgpu" ? 'choose device "wasm"' : "try another browser"}`,

@@ -72,6 +72,7 @@ export class WebProgram implements Program {
     const values = new Map<number, Tensor>();
     try {
       const { tensors, sessions } = this.#options;
+      if (sessions.isOnGpu) await this.#openGpu();
       for (const { name, kind, value } of this.#graph.inputs)
         values.set(value.id, tensors.of(this.inputs.get(name)!, value, { isKept: kind !== "input" })); // every input has a buffer
       for (const [i, step] of this.#steps.entries()) {
@@ -85,6 +86,13 @@ export class WebProgram implements Program {
       this.#options.tensors.freeUnkept(values.values());
       this.#state = "ready";
     }
+  }
+
+  /** A session first, for only that makes onnxruntime-web open the GPU. */
+  async #openGpu(): Promise<void> {
+    const [first] = this.#steps;
+    if (first !== undefined) await this.#options.sessions.open(first.shared);
+    await this.#options.tensors.useGpu();
   }
 
   [Symbol.dispose](): void {

@@ -110,18 +110,76 @@ describe.skipIf(missing !== undefined)(`tricera/web in Chromium${missing === und
     expectSame(await inPage({ model: `/${name}/`, picture: "/1.png" }), await inNode(name, "1.png"));
   });
 
-  test("and on WebGPU", async () => {
-    const isThere = await page.evaluate(async () => {
+  /** SwiftShader has an adapter; a Chromium built without it has none. */
+  function hasWebGpu(): Promise<boolean> {
+    return page.evaluate(async () => {
       const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<object | null> } };
       return ((await gpu?.requestAdapter()) ?? null) !== null;
     });
-    if (!isThere)
-      await expect(inPage({ model: "/plain/", picture: "/1.png", options: { device: "webgpu" } })).rejects.toThrow(/no adapter/);
-    else
-      expectSame(
-        await inPage({ model: "/registers/", picture: "/1.png", options: { device: "webgpu" } }),
-        await inNode("registers", "1.png"),
+  }
+
+  test("and on WebGPU; where there is none, it says so", async () => {
+    const ask: Ask = { model: "/registers/", picture: "/1.png", options: { device: "webgpu" } };
+    if (await hasWebGpu()) expectSame(await inPage(ask), await inNode("registers", "1.png"));
+    else await expect(inPage(ask)).rejects.toThrow(/this browser gives no adapter/);
+  });
+
+  test.for(["wasm", "webgpu"] as const)(
+    "embed() can be stopped between blocks and asked again, also after another load: %s",
+    async (device, { skip }) => {
+      skip(device === "webgpu" && !(await hasWebGpu()), "this Chromium gives no WebGPU adapter");
+      const said = await page.evaluate(
+        async (ask) => {
+          const { tricera } = globalThis as unknown as Inside; // as above
+          const open = () => tricera.loadModel("/plain/", { device: ask.device });
+          const first = await open();
+          const stop = new AbortController();
+          const stopped = first.embed("/1.png", { signal: stop.signal }).then(String, String);
+          stop.abort(new Error("enough"));
+          const one = await first.embed("/1.png");
+          const layers = await first.embed(["/1.png", "/1.png"], { layers: [0, -1] });
+          await first.dispose();
+          const refused = await first.embed("/1.png").then(String, String);
+          const second = await open();
+          const again = await second.embed("/1.png");
+          await second.dispose();
+          const last = layers.map((f) => [...(f.layers?.[1]?.cls ?? [])]);
+          return { stopped: await stopped, refused, cls: [...one.cls], again: [...again.cls], last };
+        },
+        { device },
       );
+      const { cls } = await inNode("plain", "1.png");
+      expect(said?.stopped).toBe("Error: enough");
+      expect(said?.refused).toMatch(/^ConfigError: Cannot embed: the model is disposed of/);
+      for (const mine of [said?.cls, said?.again, ...(said?.last ?? [])]) expect(cosine(mine ?? [], cls)).toBeGreaterThanOrEqual(0.99999);
+    },
+  );
+
+  test.each<[string, LoadModelOptions & { readonly model?: string }, RegExp]>([
+    ["no model's name", { model: "dinov2" }, /has no model\.safetensors/],
+    ["no address", { model: "ftp://x/y" }, /neither an id like "facebook\/dinov2-small" nor the URL of a folder/],
+    ["a hub without it", { model: "a/b", endpoint: "/hub/" }, /Cannot open model "a\/b": it has no model\.safetensors/],
+    ["a size that no patches fill", { imageSizePx: 17 }, /patches are 4 px; use 16 or 20/],
+    ["a policy that is none", { resize: "fill" as "pad" }, /there is no such policy; use stretch/],
+  ])("loadModel() refuses %s", async (_, { model: path = "/plain/", ...options }, message) => {
+    await expect(inPage({ model: path, picture: "/1.png", options })).rejects.toThrow(message);
+  });
+
+  test("loadModel() takes an id from another hub", async () => {
+    await writeTinyModel(join(root, "hub", "some", "tiny.model", "resolve", "v1"));
+    const mine = await inPage({
+      model: "some/tiny.model",
+      picture: "/1.png",
+      options: { endpoint: `${server.origin}/hub`, revision: "v1" },
+    });
+    expectSame(mine, await inNode("plain", "1.png"));
+  });
+
+  test("embed() refuses what is no picture", async () => {
+    await expect(inPage({ model: "/plain/", picture: "/plain/config.json" })).rejects.toThrow(
+      /Cannot decode picture: the browser refuses it/,
+    );
+    await expect(inPage({ model: "/plain/", picture: "/none.png" })).rejects.toThrow(/the server answers 404/);
   });
 
   test("pictures that are no squares, by policy", async () => {
