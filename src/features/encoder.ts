@@ -84,11 +84,17 @@ export class Encoder implements Disposable {
     return this.#options.params;
   }
 
-  /** Images `[b, 3, y, x]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
+  /** Images `[b, c, y, x]`, normalised, -> features. Throws ConfigError for attention of a convolutional network, which has none. */
   async encode(images: Float32Array, { pool, sizePx, attention = false, layers, signal }: EncodeRequest): Promise<Encoded> {
     this.checkAttention(attention);
     const { height, width } = sidesOf(sizePx);
-    const program = this.#program({ pool, sizePx, attention, layers, batch: images.length / (3 * height * width) });
+    const program = this.#program({
+      pool,
+      sizePx,
+      attention,
+      layers,
+      batch: images.length / ((this.config.channels ?? 3) * height * width),
+    });
     floats(program.inputs, "images").set(images);
     await program.run({ signal });
     return { features: floats(program.outputs, "features"), attention: attention ? floats(program.outputs, "attention") : undefined };

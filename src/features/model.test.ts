@@ -164,10 +164,12 @@ test.each([
   expect(familyPreprocessing(vitPreset(arch))).toEqual({ ...wanted, mean: IMAGENET_MEAN, std: IMAGENET_STD });
 });
 
-test("openModel() refuses networks of other channels than pictures have", async () => {
+test("openModel() opens a network of four channels with four means, and refuses it with three", async () => {
   await writeTinyModel(join(root, "channels"), { config: { ...TINY, channels: 4 } });
   using device = openCpu({ threads: 1 });
-  await expect(openModel(join(root, "channels"), device)).rejects.toThrow(/it is made for 4 channels; pictures are read in three/);
+  await expect(openModel(join(root, "channels"), device)).rejects.toThrow(
+    /it takes 4 channels and there are 3 means and 3 deviations; give/,
+  );
 });
 
 test("openModel() names the file and the key that are wrong", async () => {

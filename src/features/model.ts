@@ -2,7 +2,6 @@
 import { dirname, join } from "node:path";
 import { ConfigError, FormatError } from "../core/index.ts";
 import type { Device } from "../engine/runtime/index.ts";
-import type { Triple } from "../images/index.ts";
 import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
 import { resolveModelPath } from "../weights/hub/index.ts";
 import { Encoder } from "./encoder.ts";
@@ -20,8 +19,8 @@ export interface OpenModel {
   readonly encoder: Encoder;
   /** The size it wants its pictures in. */
   readonly imageSizePx: number;
-  readonly mean: Triple;
-  readonly std: Triple;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
   /** How its pictures are resized and cropped; mean and std as above. */
   readonly preprocessing: Preprocessing;
   readonly rules: DecodeRules;
@@ -52,11 +51,13 @@ export async function openModel(pathOrId: string, device: Device, options: ReadB
   const path = (await resolveModelPath(pathOrId)) ?? pathOrId;
   const backbone = await readBackbone(path, options);
   const { config, tensors, file } = backbone;
-  if ((config.channels ?? 3) !== 3)
-    throw new ConfigError(`Cannot open model "${pathOrId}": it is made for ${config.channels} channels; pictures are read in three`, {
-      keyPath: "model.channels",
-    });
   const preprocessing = preprocessingOf(backbone);
+  const { channels = 3 } = config;
+  if (preprocessing.mean.length !== channels || preprocessing.std.length !== channels)
+    throw new ConfigError(
+      `Cannot open model "${pathOrId}": it takes ${channels} channels and there are ${preprocessing.mean.length} means and ${preprocessing.std.length} deviations; give image_mean and image_std of ${channels} numbers in a preprocessor_config.json beside the weights`,
+      { keyPath: "model.channels" },
+    );
   const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
   const { mean, std, imageSizePx } = preprocessing;
   const dir = dirname(file);

@@ -3,13 +3,14 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../core/index.ts";
-import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel, type Triple } from "../images/index.ts";
+import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel } from "../images/index.ts";
 import { type BackboneConfig, isViT } from "../nn/index.ts";
 
 /** From file to pixels to numbers. */
 export interface Preprocessing extends EvalCropConfig {
-  readonly mean: Triple;
-  readonly std: Triple;
+  /** One number a channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
 }
 
 /** How files become pixels (contracts 22). */
@@ -18,7 +19,7 @@ export interface DecodeRules {
   readonly alpha: "drop" | "white" | "black";
 }
 
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+const perChannel = z.array(z.number()).min(1);
 const px = z.int().min(1);
 type Sides = number | { readonly height: number; readonly width: number };
 const sides: z.ZodType<Sides> = z.union([px, z.object({ height: px, width: px })]);
@@ -26,8 +27,8 @@ const sides: z.ZodType<Sides> = z.union([px, z.object({ height: px, width: px })
 /** The part of a processor's file that is used. */
 export interface ProcessorFile {
   readonly image_processor_type?: string | undefined;
-  readonly image_mean: Triple;
-  readonly image_std: Triple;
+  readonly image_mean: readonly number[];
+  readonly image_std: readonly number[];
   readonly do_normalize: boolean;
   readonly resample: number;
   readonly size?: Sides | { readonly shortest_edge: number } | undefined;
@@ -37,8 +38,8 @@ export interface ProcessorFile {
 
 export const processorSchema: z.ZodType<ProcessorFile> = z.object({
   image_processor_type: z.string().optional(),
-  image_mean: triple.default([...IMAGENET_MEAN]),
-  image_std: triple.default([...IMAGENET_STD]),
+  image_mean: perChannel.default([...IMAGENET_MEAN]),
+  image_std: perChannel.default([...IMAGENET_STD]),
   do_normalize: z.boolean().default(true),
   resample: z.int().min(0).max(5).default(2),
   size: z.union([sides, z.object({ shortest_edge: px })]).optional(),
@@ -67,7 +68,9 @@ export function toPreprocessing(
 ): Preprocessing {
   const { size = imageSizePx, crop_size: crop, resample } = p;
   const kernel = KERNELS[resample] ?? "bilinear";
-  const numbers = p.do_normalize ? { mean: p.image_mean, std: p.image_std } : { mean: [0, 0, 0] as const, std: [1, 1, 1] as const };
+  const numbers = p.do_normalize
+    ? { mean: p.image_mean, std: p.image_std }
+    : { mean: p.image_mean.map(() => 0), std: p.image_std.map(() => 1) };
   const cropOffset = "floor"; // as Hugging Face's processors
   const floats = isDinoV3(p) ? { arithmetic: "float" as const } : {};
   if (typeof size === "object" && "shortest_edge" in size) {

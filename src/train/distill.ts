@@ -35,9 +35,14 @@ async function settleStudents(
       keyPath: "distill.students",
     });
   const facts = await gatherFacts(await listData(user.data?.path ?? ""));
-  const { method, crops } = parent.config;
+  const { method, crops, augment, model: taught } = parent.config;
+  const { channels } = taught;
+  const { mean, std } = augment; // nothing else of it decides a network
   return models.map((arch, i) => {
-    const { model } = resolveConfig({ method, model: { arch, dropPath: 0 }, crops: { ...crops, sizes: [] } }, facts).config;
+    const { model } = resolveConfig(
+      { method, model: { arch, dropPath: 0, channels }, augment: { mean, std }, crops: { ...crops, sizes: [] } },
+      facts,
+    ).config;
     const again = models.slice(0, i).filter((other) => other === arch).length;
     return { name: again === 0 ? arch : `${arch}-${again + 1}`, model };
   });

@@ -1,5 +1,7 @@
 /** @file The configuration of training: types, sources, rules, checks. */
+export { intendedChannels } from "./rules-model.ts";
 export type {
+  BandFacts,
   AugmentSectionConfig,
   CheckpointConfig,
   CropSizes,

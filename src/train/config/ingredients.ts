@@ -1,6 +1,9 @@
 /** @file What the networks of DINO, DINOv2 and DINOv3 are made of, beside their sizes. DINO family spec §1.6, 2.3, 3.1, 3.3. */
 import type { MethodName, ModelConfig } from "./types.ts";
 
+/** Red, green and blue. */
+export const COLOURS = 3;
+
 /** A line of networks that share their ingredients. */
 export type ArchLine = "dino" | "dinov2" | "dinov3" | "convnext" | "resnet";
 
@@ -31,7 +34,7 @@ export type Ingredients = Pick<
 
 const DINO: Ingredients = {
   family: "vit",
-  channels: 3,
+  channels: COLOURS,
   mlpRatio: 4,
   dropPathKind: "per-sample",
   dropPathUniform: false,

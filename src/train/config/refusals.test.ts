@@ -143,7 +143,36 @@ const REFUSED: readonly (readonly [string, UserConfig, keyPath: string, RegExp])
   ["free sizes of a ConvNeXt", { model: { arch: "convnext_tiny", width: 100 } }, "model.width", /convnext_tiny has 768 and no free sizes/],
   ["dropped blocks of a ResNet", { model: { arch: "resnet18", dropPath: 0.1 } }, "model.dropPath", /a ResNet drops no blocks/],
   ["heads that RoPE cannot halve twice", { ...V3, model: { width: 90, heads: 3 } }, "model.heads", /heads have 30 channels.*multiple of 4/],
-  ["pictures of five channels", { model: { channels: 5 } }, "model.channels", /pictures are read as red, green and blue/],
+  [
+    "five channels that nobody looked at",
+    { model: { channels: 5 } },
+    "augment.mean",
+    /of 5 channels: they were not looked at; give augment/,
+  ],
+  [
+    "three means for five channels",
+    { model: { channels: 5 }, augment: { mean: [0, 0, 0], std: [1, 1, 1] } },
+    "augment.mean",
+    /Cannot use augment.mean of 3 numbers: model.channels is 5; give 5, one a channel/,
+  ],
+  [
+    "five deviations for colours",
+    { augment: { std: [1, 1, 1, 1, 1] } },
+    "augment.std",
+    /Cannot use augment.std of 5 numbers: model.channels is 3/,
+  ],
+  [
+    "hue of bands",
+    { model: { channels: 1 }, augment: { mean: [0], std: [1], hue: 0.1 } },
+    "augment.hue",
+    /Cannot use augment.hue 0.1: it is of red, green and blue, and model.channels is 1; set augment.hue=0/,
+  ],
+  [
+    "a ResNet of bands",
+    { model: { arch: "resnet18", channels: 1 }, augment: { mean: [0], std: [1] } },
+    "model.channels",
+    /Cannot use model.channels 1 with a ResNet: .*use a ViT or a ConvNeXt/,
+  ],
   ["adapters of random weights", { init: { loraRank: 8 } }, "init.loraRank", /adapters need weights to adapt/],
   [
     "adapters of a ResNet",

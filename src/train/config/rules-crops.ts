@@ -1,9 +1,12 @@
 /** @file Rules of what the networks see: crops, their augmentation, masked patches. */
+import { ConfigError } from "../../core/index.ts";
 import type { AugmentConfig, CropsConfig } from "../../images/index.ts";
 import { because, type Because, type Chooser, METHOD_TITLES, published } from "./choose.ts";
+import { COLOURS } from "./ingredients.ts";
+import { n } from "./learning-facts.ts";
 import { METHOD_VALUES } from "./method-values.ts";
 import { multiple, SMALL_PX } from "./rules-model.ts";
-import type { AugmentSectionConfig, CropsSectionConfig, MaskSectionConfig, MethodName, ModelConfig } from "./types.ts";
+import type { AugmentSectionConfig, BandFacts, CropsSectionConfig, MaskSectionConfig, MethodName, ModelConfig } from "./types.ts";
 
 /** Local crops at 224 px. */
 const PUBLISHED_LOCAL_PX = 96;
@@ -45,15 +48,40 @@ function localRule(globalSizePx: number, { model, method }: { readonly model: Mo
   return because(half, `about half of ${globalSizePx} px, in whole patches of ${step}`);
 }
 
-/** Settles the augmentation: the published one, without blur where it would leave nothing. */
-export function settleAugment(
-  choose: Chooser<AugmentSectionConfig>,
-  { crops, method }: { readonly crops: CropsConfig; readonly method: MethodName },
-): AugmentSectionConfig {
+export interface AugmentRuleOptions {
+  readonly crops: CropsConfig;
+  readonly method: MethodName;
+  readonly channels: number;
+  readonly bands: BandFacts | undefined;
+}
+
+/** What colours alone have. */
+const COLOUR_CHANGES = ["saturation", "hue", "grayscale"] as const;
+
+/** One number a channel: ImageNet's of colours, measured of bands. Throws ConfigError where nothing was measured. */
+function numberRule(key: "mean" | "std", { method, channels, bands }: AugmentRuleOptions): Because<readonly number[]> {
+  if (channels === COLOURS) return published(METHOD_VALUES[method].augment[key], method);
+  if (bands !== undefined) return because(bands[key], `measured on ${n(bands.images)} of the pictures, each of ${channels} channels`);
+  throw new ConfigError(
+    `Cannot normalise pictures of ${channels} channels: they were not looked at; give augment.mean and augment.std, ${channels} numbers each`,
+    { keyPath: `augment.${key}` },
+  );
+}
+
+/** Settles the augmentation: the published one, without blur where it would leave nothing, and without hue, saturation and grey where there are no colours. */
+export function settleAugment(choose: Chooser<AugmentSectionConfig>, options: AugmentRuleOptions): AugmentSectionConfig {
+  const { crops, method, channels } = options;
   const px = crops.globalSizePx;
   const values = METHOD_VALUES[method];
   const usual: AugmentSectionConfig = { ...values.augment, blur: "published" };
   const plain = <K extends keyof AugmentConfig>(key: K): AugmentSectionConfig[K] => choose(key, () => published(usual[key], method));
+  const ofBands = `pictures of ${channels} ${channels === 1 ? "channel" : "channels"}`;
+  const ofColours = (key: (typeof COLOUR_CHANGES)[number]): number =>
+    channels === COLOURS ? plain(key) : choose(key, () => because(0, `${ofBands}: hue, saturation and grey are of red, green and blue`));
+  const ofEach = (key: "brightness" | "contrast"): number =>
+    channels === COLOURS
+      ? plain(key)
+      : choose(key, () => because(usual[key], `as ${METHOD_TITLES[method]}; ${ofBands}, each with factors of its own`));
   const differs = values.intendedBlur !== values.augment.blurProb;
   const blur = choose("blur", () =>
     because(
@@ -69,18 +97,18 @@ export function settleAugment(
   return {
     hflip: plain("hflip"),
     jitterProb: plain("jitterProb"),
-    brightness: plain("brightness"),
-    contrast: plain("contrast"),
-    saturation: plain("saturation"),
-    hue: plain("hue"),
-    grayscale: plain("grayscale"),
+    brightness: ofEach("brightness"),
+    contrast: ofEach("contrast"),
+    saturation: ofColours("saturation"),
+    hue: ofColours("hue"),
+    grayscale: ofColours("grayscale"),
     blur,
     blurProb: choose("blurProb", blurRule),
     blurSigmaRange: plain("blurSigmaRange"),
     solarizeProb: plain("solarizeProb"),
     solarizeThreshold: plain("solarizeThreshold"),
-    mean: plain("mean"),
-    std: plain("std"),
+    mean: choose("mean", () => numberRule("mean", options)),
+    std: choose("std", () => numberRule("std", options)),
   };
 }
 

@@ -1,6 +1,6 @@
 /** @file Rules of what a network is made of: its line's ingredients, a published network's own, or what the method needs. */
 import { because, type Because, type Chooser, published, SMALL_DATA } from "./choose.ts";
-import { type ArchLine, type Ingredients, INGREDIENTS, LINE_TITLES, swigluHidden } from "./ingredients.ts";
+import { type ArchLine, COLOURS, type Ingredients, INGREDIENTS, LINE_TITLES, swigluHidden } from "./ingredients.ts";
 import type { MethodName, ModelConfig } from "./types.ts";
 
 /** DINOv2's and DINOv3's rates of stochastic depth are for networks of at least this width. */
@@ -46,7 +46,7 @@ export function settleIngredients(
   const gated = ffn !== "mlp" && own.ffnHidden === undefined;
   return {
     family: plain("family"),
-    channels: choose("channels", () => because(3, "colour pictures")),
+    channels: choose("channels", () => because(COLOURS, "colour pictures")),
     mlpRatio: plain("mlpRatio"),
     dropPathKind: plain("dropPathKind"),
     dropPathUniform: plain("dropPathUniform"),

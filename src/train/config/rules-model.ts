@@ -1,7 +1,7 @@
 /** @file Rules of the network, from the method and the number and size of the pictures. */
 import { type Arch, type ArchSize, type ArchSizeName, archSize, parseArch } from "./arch.ts";
 import { AS_BEFORE, because, type Because, type Chooser, inheriting, published, SMALL_DATA } from "./choose.ts";
-import { lineOf } from "./ingredients.ts";
+import { COLOURS, lineOf } from "./ingredients.ts";
 import { dropPathRule, settleIngredients } from "./rules-ingredients.ts";
 import type { MethodName, ModelConfig, RunFacts, StageName, UserConfig } from "./types.ts";
 
@@ -73,15 +73,27 @@ export interface ModelRuleOptions {
 }
 
 /** The network to begin with, where there is one and the user names no other. */
-function givenModel({ user, facts, stage }: ModelRuleOptions): { readonly model: Partial<ModelConfig>; readonly why: string } | undefined {
+function givenModel({
+  user,
+  facts,
+  stage,
+}: Pick<ModelRuleOptions, "user" | "stage"> & { readonly facts: Pick<RunFacts, "parent" | "initModel"> }):
+  | { readonly model: Partial<ModelConfig>; readonly why: string }
+  | undefined {
   if (stage === "pretrain" && user.model?.arch !== undefined) return undefined;
   if (facts.parent !== undefined) return { model: facts.parent.model, why: AS_BEFORE };
   return facts.initModel === undefined ? undefined : { model: facts.initModel, why: "as the weights to begin with have it" };
 }
 
+/** Channels of the pictures, as `settleModel` settles them: known before the pictures are looked at. */
+export function intendedChannels({ user, ...known }: { readonly user: UserConfig } & Pick<RunFacts, "parent" | "initModel">): number {
+  const given = givenModel({ user, facts: known, stage: user.stage ?? "pretrain" });
+  return user.model?.channels ?? given?.model.channels ?? COLOURS;
+}
+
 /** The preset that is asked for, or that the weights to begin with name. */
 function namedArch({ user, facts, stage }: ModelRuleOptions): Arch | undefined {
-  const name = user.model?.arch ?? givenModel({ user, facts, stage, method: "dino" })?.model.arch;
+  const name = user.model?.arch ?? givenModel({ user, facts, stage })?.model.arch;
   return name === undefined ? undefined : parseArch(name);
 }
 

@@ -34,6 +34,12 @@ export function triple(of: z.ZodNumber, said: string): z.ZodTuple<[z.ZodNumber, 
   return z.tuple([of, of, of], wants(`three numbers, ${said}`));
 }
 
+/** One number a channel. */
+export function perChannel(of: z.ZodNumber, said: string): z.ZodArray<z.ZodNumber> {
+  const message = `a list of numbers, ${said}`;
+  return z.array(of, wants(message)).min(1, wants(message));
+}
+
 /** Two numbers, the lower first. */
 export function range(of: z.ZodNumber, said: string): z.ZodType<[number, number]> {
   const message = `two numbers, the lower first, ${said}`;

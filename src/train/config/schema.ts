@@ -9,6 +9,7 @@ import {
   countOrZero,
   flag,
   notNegative,
+  perChannel,
   positive,
   range,
   rateBelow1,
@@ -89,8 +90,8 @@ const augment = z.strictObject({
   blurSigmaRange: range(positive, "each above 0"),
   solarizeProb: triple(share, "each from 0 to 1 (first global, second global, local)"),
   solarizeThreshold: notNegative.max(255, wants("a number from 0 to 255")),
-  mean: triple(z.number(wants("a number")), "one a channel"),
-  std: triple(positive, "one a channel, each above 0"),
+  mean: perChannel(z.number(wants("a number")), "one a channel"),
+  std: perChannel(positive, "one a channel, each above 0"),
 });
 const mask = z.strictObject({
   probability: share,

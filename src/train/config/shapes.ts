@@ -46,7 +46,12 @@ export function settleShapes(settling: Settling, top: Top): Shapes {
   const weights = settleWeights(chooser("objective"), { method, stage, model });
   const seen = {
     model,
-    augment: settleAugment(inheriting(chooser("augment"), before?.augment), { crops, method }),
+    augment: settleAugment(inheriting(chooser("augment"), before?.augment), {
+      crops,
+      method,
+      channels: model.channels,
+      bands: facts.bands,
+    }),
     mask: settleMask(inheriting(chooser("mask"), before?.mask), { method, patches }),
     weights,
     gramSizePx: settleGramSize(chooser("gram"), { stage, facts, crops, model, gramWeight: weights.gramWeight }),

@@ -15,7 +15,7 @@ export interface ModelConfig {
   readonly patchSizePx: number;
   /** Side of the position embedding's native picture. */
   readonly imageSizePx: number;
-  /** Channels of a picture. */
+  /** Channels of a picture: 3 are colours, any other number bands as they are stored (grey, RGBA, multispectral). */
   readonly channels: number;
   /** Rate of the last block; it grows linearly from 0, or is the same everywhere with `dropPathUniform`. Student only. */
   readonly dropPath: number;

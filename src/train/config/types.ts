@@ -123,6 +123,13 @@ export type UserConfig = {
     : TrainConfig[S] | undefined;
 };
 
+/** What a look at pictures of bands shows. */
+export interface BandFacts {
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly images: number;
+}
+
 /** What is known of the data and the machine before a run. */
 export interface RunFacts {
   readonly images: number;
@@ -136,6 +143,8 @@ export interface RunFacts {
   readonly parent?: TrainConfig;
   /** Steps that it made. */
   readonly parentSteps?: number;
+  /** Pictures of other than three channels: their mean and deviation as measured on `images` of them, one number a channel. */
+  readonly bands?: BandFacts;
   /** What the weights to begin with say of their network, where they come from no run of ours. */
   readonly initModel?: Partial<ModelConfig>;
 }

@@ -1,7 +1,7 @@
 /** @file Networks and crops that cannot be: sizes off the grid, heads that do not divide, families without free sizes. */
 import { ConfigError } from "../../core/index.ts";
 import { parseArch } from "./arch.ts";
-import { INGREDIENTS } from "./ingredients.ts";
+import { COLOURS, INGREDIENTS } from "./ingredients.ts";
 import { gridStep } from "./rules-crops.ts";
 import type { TrainConfig } from "./types.ts";
 
@@ -87,12 +87,33 @@ function checkRope({ model }: TrainConfig): void {
     );
 }
 
-/** Pictures are read in colour. */
-function checkChannels({ model }: TrainConfig): void {
-  if (model.channels !== 3)
-    throw new ConfigError(`Cannot use model.channels ${model.channels}: pictures are read as red, green and blue; set model.channels=3`, {
-      keyPath: "model.channels",
-    });
+/** One mean and deviation a channel, students of the same pictures, and changes of colour for colours alone. */
+function checkChannels({ model, augment, distill }: TrainConfig): void {
+  const { channels } = model;
+  for (const key of ["mean", "std"] as const)
+    if (augment[key].length !== channels)
+      throw new ConfigError(
+        `Cannot use augment.${key} of ${augment[key].length} numbers: model.channels is ${channels}; give ${channels}, one a channel`,
+        { keyPath: `augment.${key}` },
+      );
+  const other = distill.students.find(({ model }) => model.channels !== channels);
+  if (other !== undefined)
+    throw new ConfigError(
+      `Cannot distill to "${other.name}": it takes ${other.model.channels} channels, its teacher ${channels}; give students of the teacher's pictures`,
+      { keyPath: "distill.students" },
+    );
+  if (channels === COLOURS) return;
+  if ([model, ...distill.students.map((student) => student.model)].some(({ family }) => family === "resnet"))
+    throw new ConfigError(
+      `Cannot use model.channels ${channels} with a ResNet: the folders of timm that ResNets are written to say three channels; use a ViT or a ConvNeXt`,
+      { keyPath: "model.channels" },
+    );
+  const key = (["saturation", "hue", "grayscale"] as const).find((of) => augment[of] > 0);
+  if (key !== undefined)
+    throw new ConfigError(
+      `Cannot use augment.${key} ${augment[key]}: it is of red, green and blue, and model.channels is ${channels}; set augment.${key}=0`,
+      { keyPath: `augment.${key}` },
+    );
 }
 
 function checkModel({ model }: TrainConfig): void {

@@ -1,11 +1,21 @@
 /** @file What a run begins with: random weights, given ones, or the end of an earlier run; and its configuration, which follows from that. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { DataList } from "../../data/index.ts";
 import { readBackbone } from "../../weights/index.ts";
-import { mergeConfigs, type ModelConfig, type ResolvedConfig, resolveConfig, type RunFacts, type UserConfig } from "../config/index.ts";
+import {
+  intendedChannels,
+  mergeConfigs,
+  type ModelConfig,
+  type ResolvedConfig,
+  resolveConfig,
+  type RunFacts,
+  type UserConfig,
+} from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
 import { modelOf } from "./model-of.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
+import { gatherFacts, measureBands } from "./prepare.ts";
 
 export interface Beginning {
   /** What weights that are no run of ours say of their network. */
@@ -35,6 +45,20 @@ async function gramTeacherOf({ stage = "pretrain", gram }: UserConfig, parent: P
   if (await stat(kept).catch(() => undefined))
     return { path: kept, reason: `the Gram teacher of the stage before, as it was after step ${parent.last.state.step}` };
   return await chooseGramTeacher(parent);
+}
+
+/** Channels of the run's pictures. */
+export function channelsOf({ user, parent, initModel }: Beginning): number {
+  return intendedChannels({
+    user,
+    ...(parent === undefined ? {} : { parent: parent.config }),
+    ...(initModel === undefined ? {} : { initModel }),
+  });
+}
+
+/** What is known of the images of a run, bands measured where it has them. */
+export async function factsOfBeginning(list: DataList, beginning: Beginning): Promise<RunFacts> {
+  return { ...(await gatherFacts(list)), ...(await measureBands(list, { user: beginning.user, channels: channelsOf(beginning) })) };
 }
 
 /** The whole configuration. */

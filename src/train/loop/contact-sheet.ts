@@ -1,11 +1,12 @@
 /** @file A picture of the crops a run begins with, for `train --dry-run`. */
 import { Rng } from "../../core/index.ts";
 import { type DataList, imageRef, Loader } from "../../data/index.ts";
-import type { CropsConfig, RgbImage } from "../../images/index.ts";
-import { type CropBatch, encodePng, loadImage, openCropPool } from "../../images/node/index.ts";
+import { type CropsConfig, type RgbImage, shownBands } from "../../images/index.ts";
+import { type CropBatch, encodePng, openCropPool } from "../../images/node/index.ts";
 import { contactSheet, type ContactRow, fromPlanes, shadePatches } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
+import { loadShown } from "../probes/shown-picture.ts";
 import { methodOf, variantsOf } from "./method-config.ts";
 import { cropsOf, imagesOfStep } from "./variants.ts";
 
@@ -32,11 +33,15 @@ function cropsAt(
   planes: Float32Array,
   { i, n, count, sizePx, augment }: { i: number; n: number; count: number; sizePx: number; augment: TrainConfig["augment"] },
 ): readonly RgbImage[] {
-  const length = 3 * sizePx * sizePx;
   const { mean, std } = augment;
+  const channels = mean.length;
+  const [area, shown] = [sizePx * sizePx, shownBands(channels)];
+  const numbers = { mean: shown.map((c) => mean[c] ?? 0), std: shown.map((c) => std[c] ?? 1) };
   return Array.from({ length: count }, (_, view) => {
-    const at = (view * n + i) * length;
-    return fromPlanes(planes.subarray(at, at + length), { width: sizePx, height: sizePx, mean, std });
+    const at = (view * n + i) * channels * area;
+    const three = new Float32Array(3 * area);
+    shown.forEach((c, k) => three.set(planes.subarray(at + c * area, at + (c + 1) * area), k * area));
+    return fromPlanes(three, { width: sizePx, height: sizePx, ...numbers });
   });
 }
 
@@ -55,12 +60,12 @@ function shade(picture: RgbImage, mask: ArrayLike<number> | undefined): RgbImage
 }
 
 async function rowsOf({ batch, crops, list, config, maskOf }: Shown): Promise<readonly ContactRow[]> {
-  const { augment, data } = config;
+  const { augment, data, model } = config;
   const n = batch.sampleIds.length;
   const { gramCrops } = batch;
   return Promise.all(
     Array.from(batch.sampleIds, async (id, i) => ({
-      image: await loadImage(imageRef(list, id), { decode: data.decode, alpha: data.alpha }),
+      image: await loadShown(imageRef(list, id), { data, channels: model.channels }),
       globals: cropsAt(batch.globals, { i, n, count: GLOBALS, sizePx: crops.globalSizePx, augment }).map((crop, view) =>
         shade(crop, maskOf(view, i)),
       ),

@@ -76,6 +76,10 @@ interface CardFacts {
 function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts): string {
   const { method, train, distill } = config;
   const how = distill.students.length > 0 ? `distillation from a teacher of ${method}` : method;
+  const seen =
+    model.channels === 3
+      ? ""
+      : ` Pictures have ${model.channels} channels, each from 0 to 1 (8 bits over 255, 16 bits over 65,535) before they are normalised.`;
   const score = knnTop1 === undefined ? "" : ` Its k-NN top-1 on the labelled images of the run is ${(100 * knnTop1).toFixed(1)} %.`;
   return [
     "---",
@@ -84,7 +88,7 @@ function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts):
     "tags: [dino, self-supervised, tricera]",
     "---",
     "",
-    `A ${TITLES[model.family]} (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
+    `A ${TITLES[model.family]} (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${seen}${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
     "",
   ].join("\n");
 }

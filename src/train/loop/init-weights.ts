@@ -1,6 +1,7 @@
 /** @file Beginning with given weights: the end of an earlier run, whole, or a backbone for new heads. */
 import { join } from "node:path";
-import { ConfigError, type HostTensor } from "../../core/index.ts";
+import { ConfigError, type HostTensor, sameShape } from "../../core/index.ts";
+import { inflatePatchEmbed } from "../../nn/index.ts";
 import { type NamedTensors, readBackbone, readSafetensors } from "../../weights/index.ts";
 import { findLatestCheckpoint } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
@@ -23,7 +24,8 @@ export interface InitOptions {
  * rest every tensor must be used and none be left over, unless partial weights are allowed. Throws ConfigError with all that do not fit.
  */
 export async function loadInit(stepper: Stepper, from: string, { allowPartial, note }: InitOptions): Promise<void> {
-  const { file, tensors: given } = await readGiven(from);
+  const { file, tensors: found } = await readGiven(from);
+  const given = inflateStem(stepper, found, note);
   const statistics = copyStatistics(stepper, given);
   const tensors = new Map([...given].filter(([name]) => !statistics.has(name)));
   const groups = new Set([...tensors.keys()].map(groupOf));
@@ -41,6 +43,21 @@ export async function loadInit(stepper: Stepper, from: string, { allowPartial, n
   note(
     `Began with ${used.size} of ${stepper.specs.length} tensors of "${file}"${told("new", made)}${told("ignored", ignored)}${statistics.size > 0 ? `; ${statistics.size} running statistics` : ""}`,
   );
+}
+
+/**
+ * The given weights for pictures of other channels: where the network's patch embedding (a convolutional network's first layer) takes other than
+ * three and the given one takes three, it is inflated. Everything else is as it was.
+ */
+function inflateStem({ specs }: Stepper, given: NamedTensors, note: (line: string) => void): NamedTensors {
+  const inflated = specs.flatMap(({ name, shape }): (readonly [string, HostTensor])[] => {
+    const tensor = given.get(name);
+    const [width, channels = 3, ...patch] = shape;
+    if (tensor === undefined || shape.length !== 4 || channels === 3 || !sameShape(tensor.shape, [width ?? 0, 3, ...patch])) return [];
+    note(`Patch embedding "${name}" of three channels inflated to ${channels}: each is the mean of the three, times 3 / ${channels}`);
+    return [[name, inflatePatchEmbed(tensor, channels)]];
+  });
+  return inflated.length === 0 ? given : new Map([...given, ...inflated]);
 }
 
 /** Copies running statistics of batch norm into every network that keeps them; gives the names that have a place. */

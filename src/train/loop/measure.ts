@@ -10,9 +10,9 @@ import {
   setKey,
   type UserConfig,
 } from "../config/index.ts";
-import { resolveBeginning, settleBeginning } from "./beginning.ts";
+import { factsOfBeginning, resolveBeginning, settleBeginning } from "./beginning.ts";
 import { variantOfStep } from "./variants.ts";
-import { gatherFacts, writeConfig } from "./prepare.ts";
+import { writeConfig } from "./prepare.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";
 
@@ -75,8 +75,8 @@ export async function settleLength(run: Run, session: Session, loader: Loader): 
   const ms = await measureStep(session, { loader, config, signal: options.signal });
   const minutes = config.train.minutes ?? 1;
   const measured = Math.max(TIMED_STEPS, Math.round((minutes * 60_000) / ms));
-  const facts = { ...(await gatherFacts(list)), measuredSteps: measured };
-  const settled = resolveBeginning(await settleBeginning(saidByUser(resolved)), facts);
+  const beginning = await settleBeginning(saidByUser(resolved));
+  const settled = resolveBeginning(beginning, { ...(await factsOfBeginning(list, beginning)), measuredSteps: measured });
   await writeConfig(run.dir, settled);
   run.note(`A step takes ${(ms / 1000).toFixed(2)} s: ${minutes} minutes come to ${measured} steps`);
   return { resolved: settled, totalSteps: measured };

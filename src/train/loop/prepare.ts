@@ -5,9 +5,16 @@ import { arch, availableParallelism, platform, totalmem } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError } from "../../core/index.ts";
 import { type DataList, imageRef } from "../../data/index.ts";
-import { type ImageRef, loadImage, readImageSize } from "../../images/node/index.ts";
+import { type ImageRef, loadBands, loadImage, readImageSize } from "../../images/node/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
-import { parseTrainConfig, type ResolvedConfig, type RunFacts, type TrainConfig, type UserConfig } from "../config/index.ts";
+import {
+  type BandFacts,
+  parseTrainConfig,
+  type ResolvedConfig,
+  type RunFacts,
+  type TrainConfig,
+  type UserConfig,
+} from "../config/index.ts";
 
 /** Images that are looked at. */
 const SAMPLE = 48;
@@ -15,11 +22,13 @@ const SAMPLE = 48;
 export interface ImagePolicy {
   readonly decode: "python" | "managed";
   readonly alpha: "drop" | "white" | "black";
+  /** Three are colours; any other number are bands as they are stored. */
+  readonly channels: number;
 }
 
 /** How a run that is not settled yet reads its images. */
-export function imagePolicy({ data }: UserConfig): ImagePolicy {
-  return { decode: data?.decode ?? "managed", alpha: data?.alpha ?? "white" };
+export function imagePolicy({ data }: UserConfig, channels: number): ImagePolicy {
+  return { decode: data?.decode ?? "managed", alpha: data?.alpha ?? "white", channels };
 }
 
 /** What a look at some of the images shows. */
@@ -29,8 +38,8 @@ export interface DataLook {
   /** Shorter sides of the whole ones, ascending. */
   readonly sidesPx: readonly number[];
   /** Mean and standard deviation of each channel, 0 to 1. */
-  readonly mean: readonly [number, number, number];
-  readonly std: readonly [number, number, number];
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
   /** Why images could not be read. */
   readonly broken: readonly string[];
 }
@@ -47,10 +56,11 @@ export async function lookAtImages(list: DataList, policy: ImagePolicy): Promise
   const refs = sampleOf(list);
   const looked = refs.length;
   const [sides, broken]: [number[], string[]] = [[], []];
-  const [sum, square] = [new Float64Array(3), new Float64Array(3)];
+  const { channels } = policy;
+  const [sum, square] = [new Float64Array(channels), new Float64Array(channels)];
   for (const ref of refs)
     try {
-      const image = await loadImage(ref, policy);
+      const image = channels === 3 ? await loadImage(ref, policy) : await loadBands(ref, policy);
       sides.push(Math.min(image.width, image.height));
       addMoments(image.data, { sum, square });
     } catch (error) {
@@ -61,26 +71,47 @@ export async function lookAtImages(list: DataList, policy: ImagePolicy): Promise
     const mean = (sum[c] ?? 0) / sides.length;
     return [mean, Math.sqrt(Math.max(0, (square[c] ?? 0) / sides.length - mean * mean))];
   };
-  const [r, g, b] = [moment(0), moment(1), moment(2)];
+  const moments = Array.from({ length: channels }, (_, c) => moment(c));
   return {
     images: list.entries.length,
     looked,
     sidesPx: sides.sort((x, y) => x - y),
-    mean: [r[0], g[0], b[0]],
-    std: [r[1], g[1], b[1]],
+    mean: moments.map(([mean]) => mean),
+    std: moments.map(([, std]) => std),
     broken,
   };
 }
 
-/** Adds one image's channel means of x and x², so that every image counts the same. */
-function addMoments(data: Uint8Array, { sum, square }: { readonly sum: Float64Array; readonly square: Float64Array }): void {
-  const pixels = data.length / 3;
+/** Adds one image's channel means of x and x², so that every image counts the same. Bytes are of 255, floats of 1. */
+function addMoments(data: Uint8Array | Float32Array, { sum, square }: { readonly sum: Float64Array; readonly square: Float64Array }): void {
+  const channels = sum.length;
+  const pixels = data.length / channels;
+  const most = data instanceof Uint8Array ? 255 : 1;
   for (let i = 0; i < data.length; i++) {
-    const x = (data[i] ?? 0) / 255;
-    const c = i % 3;
+    const x = (data[i] ?? 0) / most;
+    const c = i % channels;
     sum[c] = (sum[c] ?? 0) + x / pixels;
     square[c] = (square[c] ?? 0) + (x * x) / pixels;
   }
+}
+
+/** Mean and deviation of each band. Throws ConfigError for a band that is the same everywhere: nothing can be normalised by it. */
+function bandFacts({ mean, std, sidesPx }: DataLook): BandFacts {
+  const flat = std.findIndex((s) => !(s > 0));
+  if (flat < 0) return { mean, std, images: sidesPx.length };
+  throw new ConfigError(
+    `Cannot measure channel ${flat + 1} of ${std.length}: it is ${mean[flat] ?? 0} everywhere on the ${sidesPx.length} pictures looked at; leave it out of the files, or give augment.mean and augment.std`,
+    { keyPath: "augment.std" },
+  );
+}
+
+/** The facts of pictures of bands whose mean and deviation the user does not give; of colours, ImageNet's are used. */
+export async function measureBands(
+  list: DataList,
+  { user, channels }: { readonly user: UserConfig; readonly channels: number },
+): Promise<Pick<RunFacts, "bands">> {
+  const isGiven = user.augment?.mean !== undefined && user.augment.std !== undefined;
+  return channels === 3 || isGiven ? {} : { bands: bandFacts(await lookAtImages(list, imagePolicy(user, channels))) };
 }
 
 /** Number and size of the images, cores and memory, by the headers of some images. Broken ones are passed over here; the loader reports them. */

@@ -12,11 +12,11 @@ import {
   type TrainConfig,
   type UserConfig,
 } from "../config/index.ts";
-import { resolveBeginning, settleBeginning } from "./beginning.ts";
+import { channelsOf, factsOfBeginning, resolveBeginning, settleBeginning } from "./beginning.ts";
 import { drawContactSheet } from "./contact-sheet.ts";
 import { imagesOfStep, variantOfStep } from "./variants.ts";
 import { measureStep } from "./measure.ts";
-import { type DataLook, factsOf, gatherFacts, imagePolicy, lookAtImages } from "./prepare.ts";
+import { type DataLook, factsOf, imagePolicy, lookAtImages, measureBands } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";
 
 /** Steps that a dry run times. */
@@ -26,7 +26,7 @@ const TIMED = 2;
 export async function printConfig(user: UserConfig, options: JobOptions): Promise<string> {
   const beginning = await settleBeginning(user);
   const list = await listData(beginning.user.data?.path ?? "", options);
-  return formatConfig(resolveBeginning(beginning, await gatherFacts(list)));
+  return formatConfig(resolveBeginning(beginning, await factsOfBeginning(list, beginning)));
 }
 
 export interface DryRun {
@@ -45,8 +45,10 @@ export interface DryRun {
 export async function dryRun(user: UserConfig, options: JobOptions & { readonly out?: string | undefined }): Promise<DryRun> {
   const beginning = await settleBeginning(user);
   const list = await listData(beginning.user.data?.path ?? "", options);
-  const look = await lookAtImages(list, imagePolicy(user));
-  const { config } = resolveBeginning(beginning, factsOf(look));
+  const channels = channelsOf(beginning);
+  const look = await lookAtImages(list, imagePolicy(user, channels));
+  const bands = await measureBands(list, { user: beginning.user, channels });
+  const { config } = resolveBeginning(beginning, { ...factsOf(look), ...bands });
   assertFitsMemory(config, factsOf(look).memoryBytes);
   const stepMs = await timeStep(list, { config, signal: options.signal });
   const contactSheet = options.out === undefined ? "tricera-dry-run.png" : join(options.out, "dry-run.png");

@@ -4,9 +4,9 @@ import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ConfigError, type JobOptions } from "../../core/index.ts";
 import { compareLists, type DataList, describeChanges, freezeList, listData, readFrozenList } from "../../data/index.ts";
 import { diffForResume, type ResolvedConfig, type UserConfig } from "../config/index.ts";
-import { resolveBeginning, settleBeginning } from "./beginning.ts";
+import { factsOfBeginning, resolveBeginning, settleBeginning } from "./beginning.ts";
 import type { Parent } from "./parent.ts";
-import { gatherFacts, readConfig, writeConfig } from "./prepare.ts";
+import { readConfig, writeConfig } from "./prepare.ts";
 
 /** What `train()` is asked for. */
 export interface RunOptions extends JobOptions {
@@ -54,7 +54,7 @@ export async function prepareNew(dir: string, user: UserConfig, run: Pick<Run, "
   if (there.length > 0) assertKeepsSources(dir, user);
   const beginning = await settleBeginning(user);
   const list = await listData(beginning.user.data?.path ?? "", { ...options, onNotice: note });
-  const resolved = resolveBeginning(beginning, await gatherFacts(list));
+  const resolved = resolveBeginning(beginning, await factsOfBeginning(list, beginning));
   for (const warning of resolved.warnings ?? []) note(`Warning: ${warning}`);
   for (const name of there) await rm(join(dir, name), { recursive: true, force: true });
   await freezeList(dir, list);

@@ -58,7 +58,7 @@ async function cellsOf({ sample, config, labelled }: Grid, query: number, { k, i
   return Promise.all(
     Array.from({ length: k }, async (_, i) => {
       const [at, score] = [indices[query * k + i] ?? 0, scores[query * k + i] ?? 0];
-      const picture = await thumbnail(sample, at, { data: config.data, sidePx: 96, shape: "fit" });
+      const picture = await thumbnail(sample, at, { data: config.data, channels: config.model.channels, sidePx: 96, shape: "fit" });
       const hint = `${picture.hint ?? picture.alt} · similarity ${score.toFixed(3)}`;
       if (!labelled) return { ...picture, hint };
       return { ...picture, hint, mark: labelOf(sample, at) === labelOf(sample, query) ? "right" : "wrong" };
@@ -68,7 +68,7 @@ async function cellsOf({ sample, config, labelled }: Grid, query: number, { k, i
 
 async function rowOf(grid: Grid, query: number, times: readonly Nearby[]): Promise<PictureRow> {
   const { sample, config, labelled } = grid;
-  const own = await thumbnail(sample, query, { data: config.data, sidePx: 96, shape: "fit" });
+  const own = await thumbnail(sample, query, { data: config.data, channels: config.model.channels, sidePx: 96, shape: "fit" });
   const found = await Promise.all(times.map((t) => cellsOf(grid, query, t)));
   const entry = sample.entries[query];
   const name = labelled ? entry?.label : entry === undefined ? undefined : shortName(entry);

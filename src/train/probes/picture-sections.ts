@@ -35,7 +35,9 @@ function nameOf({ shown }: Shots, image: number): string {
 }
 
 function inputs({ shown, config }: Shots): Promise<ReportPicture[]> {
-  return Promise.all(shown.entries.map((_, i) => thumbnail(shown, i, { data: config.data, sidePx: 192, shape: "square" })));
+  return Promise.all(
+    shown.entries.map((_, i) => thumbnail(shown, i, { data: config.data, channels: config.model.channels, sidePx: 192, shape: "square" })),
+  );
 }
 
 async function pcaSection(all: Shots, images: readonly ReportPicture[]): Promise<ReportSection> {
@@ -85,7 +87,9 @@ function attentionOf({ all, under }: Looked, shot: Snapshot, image: number): Ret
 async function attentionSection(all: Shots, images: readonly ReportPicture[]): Promise<ReportSection> {
   const { shown, config, shots } = all;
   const under = await Promise.all(
-    shown.entries.map((_, i) => loadThumbnail(shown, i, { data: config.data, sidePx: OVERLAY_PX, shape: "square" })),
+    shown.entries.map((_, i) =>
+      loadThumbnail(shown, i, { data: config.data, channels: config.model.channels, sidePx: OVERLAY_PX, shape: "square" }),
+    ),
   );
   const looked = { all, under };
   const means = images.map(async (input, i) => ({

@@ -3,12 +3,11 @@ import { basename } from "node:path";
 import { FormatError } from "../../core/index.ts";
 import { type DataEntry, type DataList, entryName, imageRef } from "../../data/index.ts";
 import { resample, type RgbImage } from "../../images/index.ts";
-import { encodeJpeg, loadImage } from "../../images/node/index.ts";
+import { encodeJpeg } from "../../images/node/index.ts";
 import type { ReportPicture } from "../../views/index.ts";
-import type { DataConfig } from "../config/index.ts";
+import { loadShown, type ShownPictureOptions } from "./shown-picture.ts";
 
-export interface ThumbnailOptions {
-  readonly data: Pick<DataConfig, "decode" | "alpha">;
+export interface ThumbnailOptions extends ShownPictureOptions {
   /** Longest side. */
   readonly sidePx: number;
   /** `square`: stretched, as the network sees it; `fit`: with its own ratio. */
@@ -31,7 +30,7 @@ function sizeOf(image: RgbImage, { sidePx, shape }: ThumbnailOptions): { readonl
 /** A small RGB picture of row `index` of a list. */
 export async function loadThumbnail(list: DataList, index: number, options: ThumbnailOptions): Promise<RgbImage> {
   try {
-    const image = await loadImage(imageRef(list, index), options.data);
+    const image = await loadShown(imageRef(list, index), options);
     return resample(image, { ...sizeOf(image, options), kernel: "bicubic", arithmetic: "pil-u8" });
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
