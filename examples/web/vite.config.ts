@@ -14,7 +14,7 @@ const config: UserConfig = defineConfig({
   build: { target: "es2024" },
   worker: { format: "es" },
   optimizeDeps: { exclude: ["onnxruntime-web"] },
-  server: { headers },
+  server: { headers, fs: { allow: ["../.."] } },
   preview: { headers },
 });
 export default config;

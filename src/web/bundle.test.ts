@@ -24,16 +24,13 @@ describe.skipIf(missing !== undefined)(`tricera/web in a bundle${missing === und
     expect(files.filter((file) => file.modules.some((m) => m.includes("onnxruntime-web")))).toHaveLength(2);
   });
 
-  /** Its Node half falls away in the bundle. */
-  const HALF_NODE = new Set(["src/features/processor.ts"]);
-
   test("needs nothing of Node", async () => {
     const asked = own().text.match(/\bfrom\s*["`']node:|\bimport\(\s*["`']node:|\brequire\(|externalized for browser/g);
     expect(asked).toBeNull();
     const sources = own().modules.filter((file) => file.includes("/src/") && !file.includes("/node_modules/"));
     const texts = await Promise.all(sources.map((file) => readFile(file, "utf8")));
-    const asking = sources.filter((_, i) => /\bfrom "node:/.test(texts[i] ?? "")).map((file) => file.slice(file.lastIndexOf("/src/") + 1));
-    expect(asking.filter((file) => !HALF_NODE.has(file))).toEqual([]);
+    const asking = sources.filter((_, i) => /\bfrom "node:/.test(texts[i] ?? ""));
+    expect(asking).toEqual([]);
     expect(sources.length).toBeGreaterThan(50);
     expect(own().modules.filter((file) => /\/(?:sharp|koffi|onnxruntime-node|yaml)\//.test(file))).toEqual([]);
   });

@@ -77,6 +77,7 @@ describe("readModel() of chosen files", () => {
     ["a config of another model", () => [...chosen(NAMES[2]), file("config.json", json({ model_type: "bert" }))], /wrong model_type/],
     ["four channels", () => [file(NAMES[2], fourChannels()), file("config.json", json({ num_channels: 4 }))], /made for 4 channels/],
     ["a wrong processor", () => [...chosen(NAMES[0], NAMES[2]), file(NAMES[1], '{"resample": 9}')], /has a wrong resample/],
+    ["two means", () => [...chosen(NAMES[0], NAMES[2]), file(NAMES[1], '{"image_mean": [0, 1]}')], /image_mean|2 means/],
     ["a page for weights", () => [...chosen("config.json"), file(NAMES[2], "<!doctype html>")], /it is a web page/],
     ["a pointer", () => [...chosen("config.json"), file(NAMES[2], "version https://git-lfs")], /pointer of Git LFS/],
     ["PyTorch's file", () => [...chosen("config.json"), file(NAMES[2], "PK\x03\x04 12345678")], /tricera models convert/],

@@ -10,7 +10,7 @@ import {
   VIT_PRESETS,
   type ViTConfig,
 } from "../nn/index.ts";
-import { familyPreprocessing, networkSizePx, type Preprocessing, processorSchema, toPreprocessing } from "../features/processor.ts";
+import type { Preprocessing } from "../features/processor.ts";
 import type { Asked, Opened } from "../weights/folder/backbone.ts";
 import { Contents } from "../weights/folder/contents.ts";
 import { convnextFromHuggingFaceConfig } from "../weights/folder/convnext-config.ts";
@@ -21,6 +21,7 @@ import { readTimmConfig, type TimmFolder } from "../weights/folder/timm-config.t
 import type { TensorSource } from "../weights/tensor-source.ts";
 import { readJsonOf } from "./byte-source.ts";
 import { INDEX, type ModelFiles, need } from "./model-files.ts";
+import { familyPreprocessing, networkSizePx, processorSchema, toPreprocessing } from "./processor.ts";
 import { joinSources, openSafetensorsOf, shardsOf } from "./tensors.ts";
 
 /** A network with its weights in memory. */
@@ -141,6 +142,12 @@ export async function readModel(files: ModelFiles, { arch }: { readonly arch?: s
     throw new ConfigError(`Cannot open model "${files.path}": it is made for ${config.channels} channels; pictures are read in three`, {
       keyPath: "model.channels",
     });
+  const preprocessing = await preprocessingFor(files, { config, timm: described.timm });
+  if (preprocessing.mean.length !== 3 || preprocessing.std.length !== 3)
+    throw new ConfigError(
+      `Cannot open model "${files.path}": ${PROCESSOR} has ${preprocessing.mean.length} means and ${preprocessing.std.length} deviations, pictures are read in three channels; give three of each`,
+      { keyPath: "image_mean" },
+    );
   const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
-  return { config, params, preprocessing: await preprocessingFor(files, { config, timm: described.timm }) };
+  return { config, params, preprocessing };
 }
