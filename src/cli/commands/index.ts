@@ -5,6 +5,7 @@ import { doctorCommand } from "./doctor.ts";
 import { embedCommand } from "./embed.ts";
 import { evalKnnCommand } from "./eval-knn.ts";
 import { evalPatchKnnCommand } from "./eval-patch-knn.ts";
+import { exportCommand } from "./export.ts";
 import { modelsListCommand } from "./models.ts";
 import { modelsCacheCommand } from "./models-cache.ts";
 import { modelsInfoCommand } from "./models-info.ts";
@@ -17,6 +18,7 @@ export const COMMANDS: readonly Command[] = [
   embedCommand,
   evalKnnCommand,
   evalPatchKnnCommand,
+  exportCommand,
   modelsListCommand,
   modelsInfoCommand,
   modelsPullCommand,
