@@ -132,3 +132,13 @@ test.skipIf(process.platform === "win32")("a process killed while it writes leav
   expect(readFileSync(join(dir, "f"), "utf8")).toBe("old");
   expect(existsSync(join(dir, "f"))).toBe(true);
 });
+
+test("replaceDirAtomic() takes a path with a slash at its end", async () => {
+  const dir = freshDir();
+  for (const text of ["one", "two"])
+    await replaceDirAtomic(`${join(dir, "made")}/`, (partial) => {
+      writeFileSync(join(partial, "file"), text);
+      return Promise.resolve();
+    });
+  expect([readdirSync(dir), readFileSync(join(dir, "made", "file"), "utf8")]).toEqual([["made"], "two"]);
+});

@@ -1,6 +1,6 @@
 /** @file Files and folders that are whole or absent: written aside, synced, renamed. A kill at any moment leaves the old one or the new one. */
 import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { InternalError, PlatformError } from "../core/index.ts";
 
 /** What `writeFileAtomic` writes: one piece, or pieces in order. */
@@ -37,10 +37,11 @@ function totalBytes(pieces: readonly Uint8Array[]): number {
  * Throws what `write` throws (the old folder stays), PlatformError when the disk is full.
  */
 export async function replaceDirAtomic(
-  dir: string,
+  path: string,
   write: (partialDir: string) => Promise<void>,
   options: { readonly sizeBytes?: number } = {},
 ): Promise<void> {
+  const dir = resolve(path); // without a slash at its end, which names beside it must not have inside
   if (options.sizeBytes !== undefined) await checkDiskSpace(dir, options.sizeBytes);
   await recoverDir(dir);
   await aside(dir, options, async (partial) => {
@@ -52,7 +53,8 @@ export async function replaceDirAtomic(
 }
 
 /** A kill between the two renames of `replaceDirAtomic` leaves only the old folder, under another name: this puts it back. Readers call it first. */
-export async function recoverDir(dir: string): Promise<void> {
+export async function recoverDir(path: string): Promise<void> {
+  const dir = resolve(path);
   if (await exists(dir)) return;
   for (const name of await siblings(dir, "old")) {
     if (isBusy(dir, pidOf(name))) continue;

@@ -1,4 +1,4 @@
-/** @file Files of tensors: safetensors, npy; written whole or not at all. */
+/** @file Files of tensors: safetensors, npy, PyTorch's; models as folders, and from one naming to another; written whole or not at all. */
 export { cleanLeftovers, checkDiskSpace, recoverDir, type FileContent, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
 export { toFloat32 } from "./half.ts";
 export { decodeNpy, readNpy, writeNpy } from "./npy.ts";
@@ -22,10 +22,12 @@ export {
   huggingFacePositions,
   toHuggingFaceConfig,
 } from "./folder/hf-config.ts";
-export type { Backbone, BackboneSource } from "./folder/backbone.ts";
-export { readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
+export type { Backbone, BackboneSource, LazyTensors, OpenBackbone } from "./folder/backbone.ts";
+export { CONVERT_TARGETS, convertModel, type ConvertOptions, type ConvertResult, type ConvertTarget } from "./convert/convert.ts";
+export { openBackbone, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
 export { convnextFromHuggingFaceConfig, convnextToHuggingFaceConfig } from "./folder/convnext-config.ts";
 export { resnetToTimmConfig } from "./folder/timm-config.ts";
+export { convnextToTimmConfig, vitToTimmConfig } from "./folder/timm-names.ts";
 export { defaultProcessor, type WritableConfig, writeModelFolder, writeModelInto, type WriteModelOptions } from "./folder/write-model.ts";
 export {
   convnextFrom,

@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import { FormatError, sizeOf, type DType, type HostTensor } from "../core/index.ts";
 import { goldenBase } from "../core/testing/golden.ts";
 import { decodeSafetensors, encodeSafetensors, openSafetensors, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { openTensors } from "./tensor-source.ts";
 import { tensorOf } from "./tensor-bytes.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tricera-safetensors-"));
@@ -238,4 +239,16 @@ test.for([
   const bytes = new Uint8Array(readFileSync(`${base}.safetensors`));
   const { tensors, metadata } = decodeSafetensors(bytes, name);
   expect(Buffer.compare(encodeSafetensors(tensors, metadata), bytes)).toBe(0);
+});
+
+test.each([640, 896, 1152, 1408])("a header of %i bytes, which begins as a pickle does, is read as safetensors", async (length) => {
+  const path = join(root, `header-${length}.safetensors`);
+  const tensors = new Map([["w", { dtype: "f32", shape: [1], data: Float32Array.of(3) } as const]]);
+  const bare = encodeSafetensors(tensors, { pad: "" });
+  const pad = "x".repeat(length + 8 + 4 - bare.length);
+  const bytes = encodeSafetensors(tensors, { pad });
+  writeFileSync(path, bytes);
+  expect(bytes[0]).toBe(0x80);
+  await using file = await openTensors(path);
+  expect((await file.read("w")).data).toEqual(Float32Array.of(3));
 });

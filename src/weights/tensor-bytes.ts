@@ -10,6 +10,11 @@ export type StoredDType = DType | "f16";
 
 export const STORED_BYTES: { readonly [K in StoredDType]: number } = { ...DTYPE_BYTES, f16: 2 };
 
+/** A name as one of the element types; undefined for any other. */
+export function storedDType(name: string): StoredDType | undefined {
+  return Object.hasOwn(STORED_BYTES, name) ? (name as StoredDType) : undefined; // a key of the table
+}
+
 /** The bytes of a tensor, a view of its memory. */
 export function bytesOf(tensor: HostTensor): Uint8Array {
   if (tensor.data.length !== sizeOf(tensor.shape))

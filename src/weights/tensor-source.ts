@@ -2,8 +2,11 @@
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { FormatError, type HostTensor, InternalError, type Shape } from "../core/index.ts";
+import { type DType, FormatError, type HostTensor, InternalError, type Shape } from "../core/index.ts";
+import { MAX_HEADER_BYTES } from "./safetensors-header.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { storedDType } from "./tensor-bytes.ts";
+import { storageDType } from "./torch/tensors.ts";
 import { looksLikeTorch, openTorch } from "./torch/torch-file.ts";
 
 export interface TensorSource extends AsyncDisposable {
@@ -11,6 +14,12 @@ export interface TensorSource extends AsyncDisposable {
   /** Names and shapes, in file order; types as the format calls them. */
   readonly entries: ReadonlyMap<string, { readonly dtype: string; readonly shape: Shape }>;
   read(name: string): Promise<HostTensor>;
+}
+
+/** The type that a tensor has once it is read, by what its file calls it; undefined for one that is not read. */
+export function readDType(stored: string): DType | undefined {
+  const dtype = storageDType(stored) ?? storedDType(stored);
+  return dtype === "f16" ? "f32" : dtype;
 }
 
 type Opener = (path: string) => Promise<TensorSource>;
@@ -40,11 +49,16 @@ function checkDownload(start: Buffer, path: string): void {
   if (what !== undefined) throw new FormatError(`Cannot read weights of "${path}": ${what}; give the file of weights`, { file: path });
 }
 
+/** Whether a file begins with the length of a header and the header: a length such as 640 begins as a pickle does. */
+function looksLikeSafetensors(start: Buffer): boolean {
+  return start.length > 8 && start.readBigUInt64LE(0) <= MAX_HEADER_BYTES && start[8] === 0x7b;
+}
+
 /** Opens a file of tensors, whatever it is called: safetensors, or PyTorch's. Throws FormatError. */
 export async function openTensors(path: string): Promise<TensorSource> {
   const start = await startOf(path);
   checkDownload(start, path);
-  return looksLikeTorch(start) ? openTorch(path) : openSafetensors(path);
+  return looksLikeTorch(start) && !looksLikeSafetensors(start) ? openTorch(path) : openSafetensors(path);
 }
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });

@@ -8,6 +8,7 @@ import { evalPatchKnnCommand } from "./eval-patch-knn.ts";
 import { exportCommand } from "./export.ts";
 import { modelsListCommand } from "./models.ts";
 import { modelsCacheCommand } from "./models-cache.ts";
+import { modelsConvertCommand } from "./models-convert.ts";
 import { modelsInfoCommand } from "./models-info.ts";
 import { modelsPullCommand } from "./models-pull.ts";
 import { trainCommand } from "./train.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   modelsListCommand,
   modelsInfoCommand,
   modelsPullCommand,
+  modelsConvertCommand,
   modelsCacheCommand,
   doctorCommand,
 ];

@@ -40,6 +40,11 @@ export class Contents {
     return full === undefined ? undefined : this.source.read(full);
   }
 
+  /** What the file calls the type of a tensor that is there. */
+  typeOf(name: string): string {
+    return this.source.entries.get(this.#full.get(name) ?? name)?.dtype ?? "unknown";
+  }
+
   /** Our tensors, each read and joined when asked for. Keys are checked before. */
   params(links: readonly Link[]): LazyTensors {
     const byName = new Map(links.map((link) => [link.name, link]));

@@ -24,7 +24,7 @@ function cropShare(crop: number, edge: number): number {
 }
 
 /** Size, crop and interpolation in timm's words; pictures that are resized to a square are squashed. */
-function inputOf(processor: object, channels: number): object {
+export function timmInput(processor: object, channels: number): object {
   const parsed = processorSchema.safeParse(processor);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
@@ -66,7 +66,7 @@ export function resnetToTimmConfig(config: ResNetConfig, processor: object): obj
     global_pool: "avg",
     ...(Object.keys(args).length === 0 ? {} : { model_args: args }),
     pretrained_cfg: {
-      ...inputOf(processor, channels),
+      ...timmInput(processor, channels),
       num_classes: 0,
       fixed_input_size: false,
       custom_load: false,

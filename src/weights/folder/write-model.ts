@@ -26,6 +26,9 @@ export interface WriteModelOptions {
 const IMAGENET = { image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225] } as const;
 const NUMBERS = { do_resize: true, do_rescale: true, rescale_factor: 1 / 255, do_normalize: true, ...IMAGENET } as const;
 
+/** How every processor of the family makes numbers of pixels. */
+export const PIXEL_NUMBERS: object = NUMBERS;
+
 /** Published models of positions for 518 px are given pictures of 224 px. */
 function inputPx({ imageSizePx }: ViTConfig): number {
   return imageSizePx === 518 ? 224 : imageSizePx;

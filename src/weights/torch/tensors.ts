@@ -43,6 +43,11 @@ const STORAGES: ReadonlyMap<string, StorageType> = new Map([
   ["torch.ComplexFloatStorage", unknown(8)],
   ["torch.ComplexDoubleStorage", unknown(16)],
 ]);
+/** What values of a storage, by its name in PyTorch, are read as; undefined for those that are not. */
+export function storageDType(name: string): StoredDType | undefined {
+  return STORAGES.get(name)?.dtype;
+}
+
 const DTYPE_NAME = /^torch\.(?:float(?:16|32|64)?|double|half|bfloat16|u?int(?:8|16|32|64)|long|int|short|bool)$/;
 const CALLS = ["collections.OrderedDict", "argparse.Namespace", "torch.Size", "torch.device"];
 const REBUILDS = ["torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"];
