@@ -57,7 +57,7 @@ function gramTeacher(config: Dinov3Config, { sizePx }: GramConfig): Graph {
   } = config;
   const builder = new Builder();
   const params = traceParams(builder, gramSpecs(config), { prefix: "gram." });
-  const images = builder.input("gramCrops", [TEACHER_CROPS * b, 3, sizePx, sizePx]);
+  const images = builder.input("gramCrops", [TEACHER_CROPS * b, backbone.channels ?? 3, sizePx, sizePx]);
   const { patches } = builder.inRegion("gram", () =>
     backboneFeatures(scoped(params, "backbone."), images, { config: backbone, patches: true }),
   );

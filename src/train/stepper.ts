@@ -35,7 +35,7 @@ export interface StepScalars {
 }
 
 export interface StepInputs {
-  /** `[2·b, 3, G, G]` and `[L·b, 3, l, l]`, crop-major, of the whole batch; `gramCrops` are the globals as the Gram teacher sees them. */
+  /** `[2·b, c, G, G]` and `[L·b, c, l, l]`, crop-major, of the whole batch; `gramCrops` are the globals as the Gram teacher sees them. */
   readonly globals: Float32Array;
   readonly locals: Float32Array;
   readonly gramCrops?: Float32Array | undefined;

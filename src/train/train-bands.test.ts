@@ -138,6 +138,18 @@ describe("pictures of five bands of 16 bits", () => {
   });
 });
 
+test("the Gram stage of DINOv3 sees all bands, and begins with the numbers of the run before", async () => {
+  const [first, out] = [join(dir, "run-v3"), join(dir, "run-gram")];
+  const v3 = { ...bandRun("five", 5), method: "dinov3" } as const;
+  await train({ config: v3, out: first });
+  const later = { train: { steps: 2 }, checkpoint: { everySteps: 100 }, log: { imagesEverySteps: 0 } };
+  await train({ config: { ...later, method: "dinov3", stage: "gram", init: { from: first } }, out });
+  expect((await readMetrics(out)).at(-1)?.["loss.gram"]).toBeGreaterThan(0);
+  const [before, after] = [await readConfig(first), await readConfig(out)];
+  expect(after.config.augment).toEqual(before.config.augment);
+  expect(after.reasons["augment.mean"]).toBe("as in the run it goes on from");
+});
+
 test("pictures of one channel train with given numbers, and their dry run is drawn", async () => {
   const config = bandRun("grey", 1, { augment: { mean: [0.25], std: [0.125] }, train: { batchSize: 4, steps: 2, threads: 2 } });
   const out = join(dir, "run-grey");

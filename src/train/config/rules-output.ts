@@ -1,15 +1,29 @@
 /** @file Rules of where pictures come from, of what is kept and written down, and of k-NN. */
 import { because, type Chooser, published } from "./choose.ts";
+import { COLOURS } from "./ingredients.ts";
 import type { CheckpointConfig, DataConfig, KnnConfig, LogConfig, RunFacts } from "./types.ts";
 
 /** Settles where pictures come from and how they are read. */
-export function settleData(choose: Chooser<DataConfig>, options: { readonly facts: RunFacts; readonly path: string }): DataConfig {
-  const { facts, path } = options;
+export function settleData(
+  choose: Chooser<DataConfig>,
+  options: { readonly facts: RunFacts; readonly path: string; readonly channels: number },
+): DataConfig {
+  const { facts, path, channels } = options;
+  const isColour = channels === COLOURS;
   const cacheMb = Math.min(1024, Math.floor((0.05 * facts.memoryBytes) / 2 ** 20));
   return {
     path: choose("path", () => because(path, "the data of this run")),
-    decode: choose("decode", () => because("managed", "our own training: EXIF orientation and colour profiles are applied")),
-    alpha: choose("alpha", () => because("white", "transparent pictures are laid on white")),
+    decode: choose("decode", () =>
+      because(
+        "managed",
+        isColour
+          ? "our own training: EXIF orientation and colour profiles are applied"
+          : "EXIF orientation is applied; bands are read as stored",
+      ),
+    ),
+    alpha: choose("alpha", () =>
+      because("white", isColour ? "transparent pictures are laid on white" : "not used: alpha is a band like others"),
+    ),
     workers: choose("workers", () => because(Math.min(8, facts.cores), "the machine's cores, at most 8: crops are made ahead of the step")),
     cacheMb: choose("cacheMb", () => because(cacheMb, "5 % of the memory, at most 1 GB")),
   };

@@ -64,7 +64,7 @@ export function settleShapes(settling: Settling, top: Top): Shapes {
     mask: seen.mask,
     patches,
   });
-  const data = settleData(chooser("data"), { facts, path: user.data?.path ?? "." });
+  const data = settleData(chooser("data"), { facts, path: user.data?.path ?? ".", channels: model.channels });
   const single = { ...seen, head, data, crops: { ...crops, sizes: [] } };
   return { ...single, crops: { ...crops, sizes: mixedSizes(settling, single, stage) } };
 }
