@@ -46,6 +46,25 @@ export {
   toHuggingFace,
   toTimm,
 } from "./names/index.ts";
+export {
+  type CachedModel,
+  CATALOGUE,
+  type CatalogueEntry,
+  countForward,
+  countParameters,
+  DownloadError,
+  findEntry,
+  type ForwardCost,
+  type Licence,
+  LICENCES,
+  listCache,
+  pullModel,
+  type PullOptions,
+  type PullResult,
+  removeCached,
+  resolveCached,
+  resolveModelPath,
+} from "./hub/index.ts";
 export { openTensors, type TensorSource } from "./tensor-source.ts";
 /** The name before other classes than ViTModel were written; use `toHuggingFaceConfig`. */
 export { toHuggingFaceConfig as vitModelConfig } from "./folder/hf-config.ts";

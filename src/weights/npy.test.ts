@@ -85,3 +85,18 @@ test("decodeNpy() gives a tensor that fills its shape, or a FormatError, whateve
     { numRuns: 200 },
   );
 });
+
+test.each([
+  ["|i1", "i32", 2, [-1, -1]],
+  ["<i2", "i32", 1, [-1]],
+  ["<u2", "i32", 1, [65_535]],
+] as const)("decodeNpy() reads whole numbers of %s as %s", (descr, dtype, count, values) => {
+  const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${count},), }\n`;
+  const bytes = Buffer.concat([
+    Buffer.from("\x93NUMPY\x01\x00", "latin1"),
+    Buffer.of(header.length, 0),
+    Buffer.from(header),
+    Buffer.of(255, 255),
+  ]);
+  expect(decodeNpy(bytes)).toEqual({ dtype, shape: [count], data: Int32Array.from(values) });
+});

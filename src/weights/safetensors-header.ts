@@ -27,6 +27,11 @@ const CODES: { readonly [K in StoredDType]: string } = {
   f16: "F16",
   i32: "I32",
   i64: "I64",
+  i8: "I8",
+  i16: "I16",
+  u16: "U16",
+  u32: "U32",
+  u64: "U64",
   u8: "U8",
   bool: "BOOL",
 };
@@ -78,10 +83,9 @@ export function decodeHeader(json: Uint8Array, file: { readonly path: string; re
   const text = decodeText(json, path);
   const raw = parseObject(text, path);
   const metadata = parseMetadata(raw["__metadata__"], path);
-  const names = headerOrder(
-    Object.keys(raw).filter((k) => k !== "__metadata__"),
-    text,
-  );
+  const all = headerNames(text);
+  if (new Set(all).size !== all.length) throw broken(path, 8, `two tensors are called "${twiceIn(all)}"`);
+  const names = all.filter((name) => name !== "__metadata__");
   const entries = new Map(names.map((name) => [name, parseEntry(name, raw[name], path)]));
   checkCoverage([...entries.values()], { path, bodyBytes, bodyStart: 8 + json.length });
   return { entries, metadata };
@@ -114,15 +118,38 @@ function parseMetadata(raw: unknown, path: string): Record<string, string> {
   return Object.fromEntries(pairs);
 }
 
-/** JSON.parse moves names like "0" to the front; the text tells the true order. */
-function headerOrder(names: string[], text: string): string[] {
-  if (!names.some((n) => /^(?:0|[1-9]\d*)$/.test(n))) return names;
-  const at = new Map(names.map((n) => [n, text.search(new RegExp(`${escapeRegExp(JSON.stringify(n))}\\s*:`))]));
-  return names.toSorted((a, b) => (at.get(a) ?? 0) - (at.get(b) ?? 0));
+function twiceIn(names: readonly string[]): string {
+  const seen = new Set<string>();
+  return names.find((name) => seen.size === seen.add(name).size) ?? "";
 }
 
-function escapeRegExp(text: string): string {
-  return text.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`);
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+
+/** Where a string that begins at `from` has its last quote. */
+function endOfString(text: string, from: number): number {
+  for (let i = from + 1; ; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) return i;
+    if (code === BACKSLASH) i++;
+  }
+}
+
+/** Names of the outermost object in the text's order, each as often as it stands there: JSON.parse moves "0" to the front and keeps one of two. */
+function headerNames(text: string): string[] {
+  const names: string[] = [];
+  const colon = /\s*:/y;
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x7b || code === 0x5b) depth++;
+    else if (code === 0x7d || code === 0x5d) depth--;
+    if (code !== QUOTE) continue;
+    const end = endOfString(text, i);
+    colon.lastIndex = end + 1;
+    if (depth === 1 && colon.test(text)) names.push(JSON.parse(text.slice(i, end + 1)) as string); // a string of JSON that was parsed
+    i = end;
+  }
+  return names;
 }
 
 function parseEntry(name: string, raw: unknown, path: string): TensorEntry {

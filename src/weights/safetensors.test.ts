@@ -104,6 +104,23 @@ test("decodeSafetensors() turns float16 into float32", () => {
 });
 
 test.each([
+  ["I8", Uint8Array.of(255, 128, 1, 0), { dtype: "i32", shape: [4], data: Int32Array.of(-1, -128, 1, 0) }],
+  ["I16", Int16Array.of(-32_768, 7), { dtype: "i32", shape: [2], data: Int32Array.of(-32_768, 7) }],
+  ["U16", Uint16Array.of(65_535, 7), { dtype: "i32", shape: [2], data: Int32Array.of(65_535, 7) }],
+  ["U32", Uint32Array.of(2 ** 32 - 1), { dtype: "i64", shape: [1], data: BigInt64Array.of(2n ** 32n - 1n) }],
+  ["U64", BigUint64Array.of(2n ** 63n - 1n), { dtype: "i64", shape: [1], data: BigInt64Array.of(2n ** 63n - 1n) }],
+] as const)("decodeSafetensors() widens %s", (dtype, values, wanted) => {
+  const bytes = craft(one(dtype, `[${wanted.shape.join()}]`, `[0,${values.byteLength}]`), values.byteLength);
+  bytes.set(new Uint8Array(values.buffer), bytes.length - values.byteLength);
+  expect(decodeSafetensors(bytes).tensors.get("a")).toEqual(wanted);
+});
+
+test("decodeSafetensors() refuses a number that int64 does not hold", () => {
+  const bytes = craft(one("U64", "[1]", "[0,8]"), 8).fill(255, -8);
+  expect(() => decodeSafetensors(bytes)).toThrow(/18446744073709551615 is more than int64 holds/);
+});
+
+test.each([
   ["an empty file", new Uint8Array(0), "0 bytes and is cut off"],
   ["a hostile header length", Uint8Array.from({ length: 16 }, () => 255), "no safetensors file"],
   ["a header longer than the file", craft("{}").slice(0, 9), "header of 2 bytes in a file of 9"],
@@ -121,6 +138,12 @@ test.each([
   ["metadata that is no object", craft('{"__metadata__":[1]}'), "__metadata__ is not an object"],
   ["metadata that is no string", craft('{"__metadata__":{"a":1}}'), '__metadata__ "a" is not a string'],
   ["an unknown dtype", craft(one("F8_E4M3", "[1]", "[0,1]"), 1), 'dtype "F8_E4M3"'],
+  [
+    "two tensors of one name",
+    craft('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061" :{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1),
+    'two tensors are called "a"',
+  ],
+  ["metadata twice", craft('{"__metadata__":{},"__metadata__":{}}'), 'two tensors are called "__metadata__"'],
   ["a negative size", craft(one("U8", "[-1]", "[0,1]"), 1), "shape [-1]"],
   ["a fractional size", craft(one("U8", "[1.5]", "[0,1]"), 1), "shape [1.5]"],
   ["an overflowing shape", craft(one("F64", "[9007199254740991,9007199254740991]", "[0,8]"), 8), "impossible shape"],

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { type DType, FormatError, type HostTensor, InternalError, type Shape } from "../core/index.ts";
 import { MAX_HEADER_BYTES } from "./safetensors-header.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { storedDType } from "./tensor-bytes.ts";
+import { readAs, storedDType } from "./tensor-bytes.ts";
 import { storageDType } from "./torch/tensors.ts";
 import { looksLikeTorch, openTorch } from "./torch/torch-file.ts";
 
@@ -19,7 +19,7 @@ export interface TensorSource extends AsyncDisposable {
 /** The type that a tensor has once it is read, by what its file calls it; undefined for one that is not read. */
 export function readDType(stored: string): DType | undefined {
   const dtype = storageDType(stored) ?? storedDType(stored);
-  return dtype === "f16" ? "f32" : dtype;
+  return dtype === undefined ? undefined : readAs(dtype);
 }
 
 type Opener = (path: string) => Promise<TensorSource>;
@@ -57,8 +57,9 @@ function looksLikeSafetensors(start: Buffer): boolean {
 /** Opens a file of tensors, whatever it is called: safetensors, or PyTorch's. Throws FormatError. */
 export async function openTensors(path: string): Promise<TensorSource> {
   const start = await startOf(path);
+  if (looksLikeSafetensors(start)) return openSafetensors(path);
   checkDownload(start, path);
-  return looksLikeTorch(start) && !looksLikeSafetensors(start) ? openTorch(path) : openSafetensors(path);
+  return looksLikeTorch(start) ? openTorch(path) : openSafetensors(path);
 }
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });

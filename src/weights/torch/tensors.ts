@@ -38,8 +38,8 @@ const STORAGES: ReadonlyMap<string, StorageType> = new Map([
   ["torch.IntStorage", known("i32")],
   ["torch.ByteStorage", known("u8")],
   ["torch.BoolStorage", known("bool")],
-  ["torch.ShortStorage", unknown(2)],
-  ["torch.CharStorage", unknown(1)],
+  ["torch.ShortStorage", known("i16")],
+  ["torch.CharStorage", known("i8")],
   ["torch.ComplexFloatStorage", unknown(8)],
   ["torch.ComplexDoubleStorage", unknown(16)],
 ]);
