@@ -44,3 +44,16 @@ export {
   type TrainResult,
   type UserConfig,
 } from "./train/index.ts";
+export {
+  type CachedModel,
+  convertModel,
+  type ConvertOptions,
+  type ConvertResult,
+  type ConvertTarget,
+  findEntry,
+  listCache,
+  pullModel,
+  type PullOptions,
+  type PullResult,
+  resolveModelPath,
+} from "./weights/index.ts";

@@ -26,7 +26,7 @@ function wholeImages(images: readonly RgbImage[], { mean, std }: Pick<AugmentCon
   images.forEach((image, i) => {
     const { data } = resample(image, { width: SIZE_PX, height: SIZE_PX, kernel: "bicubic", arithmetic: "pil-u8" });
     for (let p = 0; p < area; p++)
-      for (let c = 0; c < 3; c++) out[(3 * i + c) * area + p] = ((data[3 * p + c] ?? 0) / 255 - mean[c as 0]) / std[c as 0]; // c < 3
+      for (let c = 0; c < 3; c++) out[(3 * i + c) * area + p] = ((data[3 * p + c] ?? 0) / 255 - (mean[c] ?? 0)) / (std[c] ?? 1); // c < 3
   });
   return out;
 }

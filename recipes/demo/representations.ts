@@ -26,7 +26,8 @@ function histogramOf({ mean, std }: Pick<HeldOut, "mean" | "std">): Represent {
   return (images, count) => {
     const [dim, area] = [BINS ** 3, SIZE_PX ** 2];
     const features = new Float32Array(count * dim);
-    const bin = (value: number, c: 0 | 1 | 2): number => Math.max(0, Math.min(BINS - 1, Math.floor(BINS * (value * std[c] + mean[c]))));
+    const bin = (value: number, c: 0 | 1 | 2): number =>
+      Math.max(0, Math.min(BINS - 1, Math.floor(BINS * (value * (std[c] ?? 1) + (mean[c] ?? 0)))));
     for (let i = 0; i < count; i++)
       for (let p = 0; p < area; p++) {
         const value = (c: 0 | 1 | 2): number => bin(images[(3 * i + c) * area + p] ?? 0, c);

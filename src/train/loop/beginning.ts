@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DataList } from "../../data/index.ts";
-import { readBackbone } from "../../weights/index.ts";
+import { readBackbone, resolveModelPath } from "../../weights/index.ts";
 import {
   intendedChannels,
   mergeConfigs,
@@ -33,7 +33,7 @@ export async function settleBeginning(user: UserConfig): Promise<Beginning> {
   const parent = stage === "pretrain" ? (from === undefined ? undefined : await findParent(from)) : await needParent(from, stage);
   const path = data?.path ?? (stage === "pretrain" ? undefined : parent?.config.data.path);
   const asked = path === undefined ? user : mergeConfigs(user, { data: { path } });
-  const foreign = from === undefined || parent !== undefined ? undefined : await readBackbone(from);
+  const foreign = from === undefined || parent !== undefined ? undefined : await readBackbone((await resolveModelPath(from)) ?? from);
   const initModel = foreign === undefined ? undefined : modelOf(foreign.config);
   return { user: asked, parent, gram: await gramTeacherOf(asked, parent), initModel };
 }

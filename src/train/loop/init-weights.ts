@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { ConfigError, type HostTensor, sameShape } from "../../core/index.ts";
 import { inflatePatchEmbed } from "../../nn/index.ts";
-import { type NamedTensors, readBackbone, readSafetensors } from "../../weights/index.ts";
+import { type NamedTensors, readBackbone, readSafetensors, resolveModelPath } from "../../weights/index.ts";
 import { findLatestCheckpoint } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
 import type { Parent } from "./parent.ts";
@@ -91,7 +91,7 @@ async function readGiven(from: string): Promise<{ readonly file: string; readonl
   if (run !== undefined) return await readOwn(join(run.dir, "teacher.safetensors"));
   const own = from.endsWith(".safetensors") ? await readOwn(from) : undefined;
   if (own !== undefined && [...own.tensors.keys()].some((name) => name.startsWith("backbone."))) return own;
-  const { tensors, file } = await readBackbone(from);
+  const { tensors, file } = await readBackbone((await resolveModelPath(from)) ?? from);
   return { file, tensors: new Map([...tensors].map(([name, tensor]) => [`backbone.${name}`, tensor])) };
 }
 
