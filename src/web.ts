@@ -5,7 +5,8 @@ export type { ImageFeatures, LayerFeatures } from "./features/image-features.ts"
 export { type EmbedImageOptions, type LoadedModel, loadModel, type LoadModelOptions } from "./web/load-model.ts";
 export type { NamedBlob } from "./web/model-files.ts";
 export { clearWeights } from "./web/part-store.ts";
-export type { Drawable, RawPicture, WebPicture as Picture } from "./web/read-picture.ts";
+export type { RawPicture } from "./features/raw-picture.ts";
+export type { Drawable, WebPicture as Picture } from "./web/read-picture.ts";
 export { bestPatch, type PatchTokens, similarityMap } from "./web/similarity.ts";
 export { colormap, type ColormapName } from "./views/colormap.ts";
 export { pcaPictures, type PcaPictureOptions, type TokenMap } from "./views/pca.ts";

@@ -49,7 +49,7 @@ function expectNear(mine: ArrayLike<number>, wanted: ArrayLike<number>, toleranc
 test("loadModel() gives class token, registers, patches, grid and attention of a picture", async () => {
   const { tokens, attention } = await direct(withRegisters, picture);
   await using model = await loadModel(withRegisters, { threads: 1 });
-  expect([model.width, model.heads, model.patchSizePx, model.imageSizePx]).toEqual([12, 2, 4, 16]);
+  expect([model.width, model.heads, model.patchSizePx, model.imageSizePx, model.device]).toEqual([12, 2, 4, 16, "cpu"]);
   const found = await model.embed(picture, { attention: true });
   expectNear(found.cls, tokens.subarray(0, 12));
   expectNear(found.registers, tokens.subarray(12, 36));
@@ -153,8 +153,11 @@ test("loadModel() and embed() refuse what cannot be: sizes, policies, pictures, 
     await expect(model.embed({ data: new Uint8Array(length), width, height })).rejects.toThrow(ShapeError);
   await expect(model.embed(picture, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
   const pending = model.embed(picture); // what failed before spoils nothing
-  await model.dispose();
-  await model.dispose();
+  let isDone = false;
+  void pending.then(() => (isDone = true));
+  void model.dispose();
+  await model.dispose(); // the second call waits, too
+  expect(isDone).toBe(true);
   expect((await pending).cls).toHaveLength(12);
   await expect(model.embed(picture)).rejects.toThrow(/the model is disposed of/);
 });

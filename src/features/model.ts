@@ -1,6 +1,6 @@
 /** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, a file of weights, or a model in the cache by its name. */
 import { dirname, join } from "node:path";
-import { ConfigError, FormatError } from "../core/index.ts";
+import { ConfigError } from "../core/index.ts";
 import type { Device } from "../engine/runtime/index.ts";
 import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
 import { resolveModelPath } from "../weights/hub/index.ts";
@@ -11,8 +11,7 @@ import {
   familyPreprocessing,
   networkSizePx,
   type Preprocessing,
-  processorSchema,
-  toPreprocessing,
+  readProcessorRules,
 } from "./processor.ts";
 
 export interface OpenModel {
@@ -32,13 +31,8 @@ export interface OpenModel {
 function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
   if (processor === undefined) return familyPreprocessing(config);
   const at = join(dirname(file), "preprocessor_config.json");
-  const parsed = processorSchema.safeParse(processor);
-  if (parsed.success) return toPreprocessing(parsed.data, { file: at, imageSizePx: networkSizePx(config) });
-  const [issue] = parsed.error.issues;
-  throw new FormatError(
-    `Cannot open model: "${at}" has a wrong ${issue?.path.join(".") ?? "form"} (${issue?.message ?? "unknown"}); correct it, or take it away beside "${file}"`,
-    { file: at },
-  );
+  const todo = `correct it, or take it away beside "${file}"`;
+  return readProcessorRules(processor, { file: at, imageSizePx: networkSizePx(config), todo });
 }
 
 /**

@@ -10,12 +10,13 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** A file the user chose. Throws FormatError where it changed or vanished since. */
-export function blobSource(blob: Blob, path: string): ByteSource {
+/** A file the user chose. Throws FormatError where it changed or vanished since, the signal's reason when aborted. */
+export function blobSource(blob: Blob, path: string, signal?: AbortSignal): ByteSource {
   return {
     path,
     sizeBytes: blob.size,
     async read(offset, length) {
+      signal?.throwIfAborted();
       const bytes = await blob
         .slice(offset, offset + length)
         .arrayBuffer()

@@ -11,14 +11,24 @@ export interface ModelFiles {
   readonly path: string;
   /** Undefined where there is no such file. */
   open(name: string): Promise<ByteSource | undefined>;
+  /** `config.json` of the run that exported the model (`<run>/exported/<name>`); undefined where it is no run's. */
+  openRun(): Promise<ByteSource | undefined>;
   /** The name of the file of weights, where the caller named it. */
   readonly weights: string | undefined;
 }
 
+export const WEIGHTS = "model.safetensors";
 export const INDEX = "model.safetensors.index.json";
 
+/** The folder of a run's exported model, and the run's before it. */
+const EXPORTED = /^(.*\/)exported\/[^/]+\/$/;
+
 /** A chosen file: what `<input type="file">` and drag and drop give. */
-export type NamedBlob = Blob & { readonly name: string };
+export type NamedBlob = Blob & {
+  readonly name: string;
+  /** Set by browsers where a whole folder is chosen: `run/exported/best/config.json`. */
+  readonly webkitRelativePath?: string;
+};
 
 export interface RemoteOptions extends JobOptions {
   /** Default: the public hub, https://huggingface.co. */
@@ -29,17 +39,42 @@ export interface RemoteOptions extends JobOptions {
   readonly cache?: "keep" | "reload" | "none" | undefined;
 }
 
-/** Chosen files: a model's folder, or one bare file of weights. Throws ConfigError for none, or for two of one name. */
-export function chosenFiles(files: readonly NamedBlob[]): ModelFiles {
+/** The folder a file was chosen in, with a slash at its end; empty for a file chosen by itself. */
+function folderOf({ name, webkitRelativePath: path = "" }: NamedBlob): string {
+  return path.endsWith(`/${name}`) ? path.slice(0, -name.length) : "";
+}
+
+/** The folder that is meant by files of several, as in Node: the topmost if it holds weights, else a run's `exported/best` or `exported/last`. */
+function chosenFolder(files: readonly NamedBlob[]): string {
+  const folders = [...new Set(files.map(folderOf))].toSorted((a, b) => a.length - b.length);
+  const holds = (folder: string): boolean => files.some((f) => folderOf(f) === folder && (f.name === WEIGHTS || f.name === INDEX));
+  const [top = ""] = folders;
+  const run = /^[^/]*\//.exec(top)?.[0] ?? "";
+  const known = [top, `${run}exported/best/`, `${run}exported/last/`].find(holds);
+  return known ?? top;
+}
+
+/**
+ * Chosen files: a model's folder, a run's folder, or one bare file of weights. Throws ConfigError for none, or for two of one name, the
+ * signal's reason where it is aborted while they are read.
+ */
+export function chosenFiles(all: readonly NamedBlob[], { signal }: JobOptions = {}): ModelFiles {
+  if (all.length === 0) throw new ConfigError("Cannot load a model: there are no files; choose config.json and model.safetensors");
+  const folder = chosenFolder(all);
+  const files = all.filter((file) => folderOf(file) === folder);
   const byName = new Map(files.map((file) => [file.name, file]));
-  if (byName.size === 0) throw new ConfigError("Cannot load a model: there are no files; choose config.json and model.safetensors");
   if (byName.size < files.length)
     throw new ConfigError("Cannot load a model: two of the files have one name; choose the files of one folder");
   const weights = files.filter((file) => file.name.endsWith(".safetensors"));
   const bare = byName.has(INDEX) ? [] : weights; // one shard is no model
+  const [, run] = EXPORTED.exec(folder) ?? [];
+  const config = run === undefined ? undefined : all.find((file) => file.name === "config.json" && folderOf(file) === run);
+  const sourceOf = (file: NamedBlob | undefined): Promise<ByteSource | undefined> =>
+    Promise.resolve(file && blobSource(file, file.name, signal));
   return {
     path: files.length === 1 ? (files[0]?.name ?? "") : "the chosen files",
-    open: (name) => Promise.resolve(byName.get(name)).then((file) => file && blobSource(file, name)),
+    open: (name) => sourceOf(byName.get(name)),
+    openRun: () => sourceOf(config),
     weights: bare.length === 1 ? bare[0]?.name : undefined,
   };
 }
@@ -77,17 +112,23 @@ export async function remoteFiles(urlOrId: string, options: RemoteOptions): Prom
   const { url: base, weights } = baseOf(urlOrId, options);
   const store = await storeFor(options);
   const { signal, onProgress } = options;
-  return {
-    path: urlOrId,
-    weights,
-    async open(name) {
-      const url = new URL(base);
-      url.pathname += encodeURIComponent(name);
-      if (options.cache === "reload") await forgetRemote(url.href, store);
-      const onBytes = (done: number, total: number): void => onProgress?.({ what: "fetch", done, total, unit: "bytes", detail: name });
-      return openRemote(url.href, { store, signal, onBytes });
-    },
+  const openAt = async (folder: string, name: string): Promise<ByteSource | undefined> => {
+    const url = new URL(folder);
+    url.pathname += encodeURIComponent(name);
+    if (options.cache === "reload") await forgetRemote(url.href, store);
+    const onBytes = (done: number, total: number): void => onProgress?.({ what: "fetch", done, total, unit: "bytes", detail: name });
+    return openRemote(url.href, { store, signal, onBytes });
   };
+  const [, run] = EXPORTED.exec(new URL(base).pathname) ?? [];
+  const openRun = async (): Promise<ByteSource | undefined> => {
+    try {
+      return run === undefined ? undefined : await openAt(new URL(run, base).href, "config.json");
+    } catch {
+      signal?.throwIfAborted();
+      return undefined; // a server may refuse what is outside the folder
+    }
+  };
+  return { path: urlOrId, weights, open: (name) => openAt(base, name), openRun };
 }
 
 /** The file, which must be there. Throws FormatError. */

@@ -25,6 +25,11 @@ function file(name: string, content: Uint8Array<ArrayBuffer> | string): NamedBlo
   return new File([content], name);
 }
 
+/** As browsers give it where a folder is chosen. */
+function at(path: string, content: Uint8Array<ArrayBuffer> | string): NamedBlob {
+  return Object.assign(file(path.slice(path.lastIndexOf("/") + 1), content), { webkitRelativePath: path });
+}
+
 const chosen = (...names: readonly string[]): NamedBlob[] => names.map((name) => file(name, bytes.get(name) ?? ""));
 
 function json(change: object): string {
@@ -95,6 +100,32 @@ describe("readModel() of chosen files", () => {
     const read = await readModel(chosenFiles([file("config.json", described), file("model.safetensors", weights)]), {});
     expect(read.config).toEqual(config);
     expect(read.preprocessing).toMatchObject({ imageSizePx: 32, resize: "short-side", cropRatio: 0.8, mean: [0.5, 0.5, 0.5] });
+  });
+
+  test("takes the exported model of a run's folder, best first, and how the run read its pictures", async () => {
+    const run = JSON.stringify({ config: { data: { decode: "managed", alpha: "white" } } });
+    const inFolder = (folder: string, names: readonly string[] = NAMES): NamedBlob[] =>
+      names.map((name) => at(`${folder}/${name}`, bytes.get(name) ?? ""));
+    const rulesOf = async (files: readonly NamedBlob[]): Promise<unknown> => (await readModel(chosenFiles(files), {})).rules;
+    const foreign = { decode: "python", alpha: "drop" };
+    const last = [at("run/config.json", run), at("run/notes.txt", ""), ...inFolder("run/exported/last")];
+    expect(await rulesOf(last)).toEqual({ decode: "managed", alpha: "white" });
+    expect(await rulesOf([...last, ...inFolder("run/exported/best", NAMES.slice(1))]).catch(String)).toMatch(/how many heads/); // best has no config.json
+    expect(await rulesOf([at("run/config.json", "{"), ...inFolder("run/exported/last")])).toEqual(foreign);
+    expect(await rulesOf(inFolder("last"))).toEqual(foreign);
+    const clone = [...inFolder("clone"), ...inFolder("clone/onnx", ["config.json"]), ...inFolder("clone/exported/best", ["config.json"])];
+    expect(await rulesOf(clone)).toEqual(foreign);
+  });
+
+  test("stops where it is aborted, between tensors", async () => {
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    let reads = 0;
+    const weights = file(NAMES[2], bytes.get(NAMES[2]) ?? "");
+    const slice = weights.slice.bind(weights);
+    weights.slice = (from, to) => (++reads === 8 && stop.abort(reason), slice(from, to));
+    await expect(readModel(chosenFiles([...chosen(NAMES[0]), weights], { signal: stop.signal }), {})).rejects.toBe(reason);
+    expect(reads).toBe(8);
   });
 
   test("gives a right answer or an error of ours for damaged weights", async () => {

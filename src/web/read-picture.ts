@@ -1,19 +1,11 @@
 /** @file Pictures in the browser: decoded by it, without its colour conversion, resampled by us. */
-import { FormatError, PlatformError, ShapeError } from "../core/index.ts";
-import type { DecodeRules } from "../features/processor.ts";
-import { makeImage, type RgbImage } from "../images/index.ts";
+import { FormatError, PlatformError } from "../core/index.ts";
+import type { DecodeRules } from "../features/processor-rules.ts";
+import { describeValue, isRawPicture, type RawPicture, rgbOf } from "../features/raw-picture.ts";
+import type { RgbImage } from "../images/index.ts";
 import { type Bitmap, browser } from "./browser.ts";
 import { withoutExif } from "./exif.ts";
 import { straightPixels } from "./straight-pixels.ts";
-
-/** Eight-bit pixels, row by row, channels side by side; `ImageData` is one. */
-export interface RawPicture {
-  readonly data: Uint8Array | Uint8ClampedArray;
-  readonly width: number;
-  readonly height: number;
-  /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; by the length of the data unless said. */
-  readonly channels?: number | undefined;
-}
 
 /** What the browser can draw: `ImageBitmap`, `HTMLImageElement`, a canvas, `VideoFrame`. */
 export interface Drawable {
@@ -30,24 +22,20 @@ export type WebPicture = string | Blob | Uint8Array | RawPicture | Drawable;
  * their size.
  */
 export async function readWebPicture(picture: WebPicture, rules: DecodeRules): Promise<RgbImage> {
-  if (isRaw(picture)) return toRgb(picture, rules);
+  if (isRawPicture(picture)) return rgbOf(picture, rules);
   const drawable = await drawableOf(picture);
   const stored = drawable instanceof Blob && rules.decode === "python" ? await untagged(drawable) : drawable;
   const bitmap = await decode(stored, rules);
   try {
-    return toRgb({ data: pixelsOf(bitmap, rules), width: bitmap.width, height: bitmap.height }, rules);
+    return rgbOf({ data: pixelsOf(bitmap, rules), width: bitmap.width, height: bitmap.height }, rules);
   } finally {
     bitmap.close();
   }
 }
 
-function isRaw(picture: WebPicture): picture is RawPicture {
-  return typeof picture === "object" && !(picture instanceof Uint8Array) && "data" in picture && "width" in picture && "height" in picture;
-}
-
 async function drawableOf(picture: Exclude<WebPicture, RawPicture>): Promise<object> {
   if (picture instanceof Uint8Array) return new Blob([new Uint8Array(picture)]);
-  if (typeof picture !== "string") return picture;
+  if (typeof picture !== "string") return need(picture);
   const response = await fetch(picture).catch((cause: unknown) => {
     throw new FormatError(`Cannot fetch picture "${picture}": no answer; check the address, and that its server allows other origins`, {
       file: picture,
@@ -56,6 +44,14 @@ async function drawableOf(picture: Exclude<WebPicture, RawPicture>): Promise<obj
   });
   if (response.ok) return response.blob();
   throw new FormatError(`Cannot fetch picture "${picture}": the server answers ${response.status}; check the address`, { file: picture });
+}
+
+/** Throws FormatError for what JavaScript callers may pass. */
+function need(picture: unknown): object {
+  if (typeof picture === "object" && picture !== null) return picture;
+  throw new FormatError(
+    `Cannot embed ${describeValue(picture)}: it is no picture; give a URL, a file, its bytes, { data, width, height }, or what the browser can draw`,
+  );
 }
 
 /** A file without what would have the browser turn it. */
@@ -94,33 +90,4 @@ function pixelsOf(bitmap: Bitmap, { alpha }: DecodeRules): Uint8ClampedArray | U
   const { data } = context.getImageData(0, 0, width, height);
   const isSolid = alpha !== "drop" || data.every((value, i) => i % 4 !== 3 || value === 255);
   return isSolid ? data : (straightPixels(bitmap) ?? data);
-}
-
-/** Grey becomes three equal channels; what is transparent is laid on the rules' colour, or its alpha dropped. */
-function toRgb(picture: RawPicture, { alpha }: DecodeRules): RgbImage {
-  const { data, width, height } = picture;
-  const channels = checkRaw(picture);
-  const rgb = makeImage(width, height);
-  const paper = alpha === "white" ? 255 : 0;
-  const isSolid = alpha === "drop" || channels % 2 === 1; // two and four channels have alpha as their last
-  for (let i = 0; i < width * height; i++) {
-    const at = i * channels;
-    const opacity = isSolid ? 255 : data[at + channels - 1]!; // at + channels <= length
-    for (let k = 0; k < 3; k++) {
-      const value = data[at + (channels < 3 ? 0 : k)]!; // as above
-      rgb.data[i * 3 + k] = Math.round((value * opacity + paper * (255 - opacity)) / 255);
-    }
-  }
-  return rgb;
-}
-
-/** How many channels there are. Throws ShapeError where data and size do not fit. */
-function checkRaw({ data, width, height, channels: said }: RawPicture): number {
-  const channels = said ?? data.length / (width * height);
-  const isBytes = data instanceof Uint8Array || data instanceof Uint8ClampedArray;
-  const isSized = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
-  if (isBytes && isSized && [1, 2, 3, 4].includes(channels) && data.length === width * height * channels) return channels;
-  throw new ShapeError(
-    `Cannot embed pixels: ${data.length} values for ${width}x${height} px and ${channels} channels; give width · height · channels bytes of 1 to 4 channels`,
-  );
 }

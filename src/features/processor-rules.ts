@@ -1,16 +1,40 @@
-/** @file How a model wants its pictures: the part of `features/processor.ts` that needs no files, until that one is split; tested to be equal. */
+/** @file How a model wants its pictures: Hugging Face's `preprocessor_config.json` as rules, the family's own rules, those of a run. Needs no Node. */
 import { z } from "zod";
 import { FormatError } from "../core/index.ts";
-import type { Preprocessing, ProcessorFile } from "../features/processor.ts";
-import { IMAGENET_MEAN, IMAGENET_STD, type Kernel } from "../images/index.ts";
+import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel } from "../images/index.ts";
 import { type BackboneConfig, isViT } from "../nn/index.ts";
+
+/** From file to pixels to numbers. */
+export interface Preprocessing extends EvalCropConfig {
+  /** One number a channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** How files become pixels (contracts 22). */
+export interface DecodeRules {
+  readonly decode: "python" | "managed";
+  readonly alpha: "drop" | "white" | "black";
+}
 
 const perChannel = z.array(z.number()).min(1);
 const px = z.int().min(1);
 type Sides = number | { readonly height: number; readonly width: number };
 const sides: z.ZodType<Sides> = z.union([px, z.object({ height: px, width: px })]);
 
-export const processorSchema: z.ZodType<ProcessorFile> = z.object({
+/** The part of a processor's file that is used. */
+interface ProcessorFile {
+  readonly image_processor_type?: string | undefined;
+  readonly image_mean: readonly number[];
+  readonly image_std: readonly number[];
+  readonly do_normalize: boolean;
+  readonly resample: number;
+  readonly size?: Sides | { readonly shortest_edge: number } | undefined;
+  readonly do_center_crop: boolean;
+  readonly crop_size?: Sides | undefined;
+}
+
+const processorSchema: z.ZodType<ProcessorFile> = z.object({
   image_processor_type: z.string().optional(),
   image_mean: perChannel.default([...IMAGENET_MEAN]),
   image_std: perChannel.default([...IMAGENET_STD]),
@@ -36,10 +60,7 @@ function isDinoV3({ image_processor_type: type = "" }: ProcessorFile): boolean {
 }
 
 /** What a processor does, `imageSizePx` being the network's own where the file names none. */
-export function toPreprocessing(
-  p: ProcessorFile,
-  { file, imageSizePx }: { readonly file: string; readonly imageSizePx: number },
-): Preprocessing {
+function toPreprocessing(p: ProcessorFile, { file, imageSizePx }: { readonly file: string; readonly imageSizePx: number }): Preprocessing {
   const { size = imageSizePx, crop_size: crop, resample } = p;
   const kernel = KERNELS[resample] ?? "bilinear";
   const numbers = p.do_normalize
@@ -62,6 +83,24 @@ export function toPreprocessing(
   return { imageSizePx: squareSide(size, file), resize: "square", kernel, ...floats, ...numbers };
 }
 
+interface ProcessorPlace {
+  /** For error messages. */
+  readonly file: string;
+  /** The network's own, for a file that names none. */
+  readonly imageSizePx: number;
+  /** What to do about a wrong file; default "correct it". */
+  readonly todo?: string | undefined;
+}
+
+/** What the content of a `preprocessor_config.json` does. Throws FormatError for a wrong one. */
+export function readProcessorRules(raw: unknown, { file, imageSizePx, todo = "correct it" }: ProcessorPlace): Preprocessing {
+  const parsed = processorSchema.safeParse(raw);
+  if (parsed.success) return toPreprocessing(parsed.data, { file, imageSizePx });
+  const [issue] = parsed.error.issues;
+  const where = issue === undefined || issue.path.length === 0 ? "form" : issue.path.join(".");
+  throw new FormatError(`Cannot open model: "${file}" has a wrong ${where} (${issue?.message ?? "unknown"}); ${todo}`, { file });
+}
+
 /** Side of the pictures that a network's positions are for; of those a convolutional network is published for. */
 export function networkSizePx(config: BackboneConfig): number {
   return isViT(config) ? config.imageSizePx : 224;
@@ -78,4 +117,19 @@ export function familyPreprocessing(config: BackboneConfig): Preprocessing {
   const isV3 = isViT(config) ? config.positions === "rope" : config.family === "convnext";
   if (isV3) return { imageSizePx, resize: "square", kernel: "bilinear", arithmetic: "float", ...numbers };
   return { imageSizePx, resize: "short-side", cropRatio: 224 / 256, kernel: "bicubic", ...numbers };
+}
+
+const runSchema = z.object({
+  config: z.object({ data: z.object({ decode: z.enum(["python", "managed"]), alpha: z.enum(["drop", "white", "black"]) }) }),
+});
+
+/** Models of others are met as Pillow reads files. */
+export const FOREIGN_RULES: DecodeRules = { decode: "python", alpha: "drop" };
+
+/** The rules that stand in a run's `config.json`; those of others where it is no run's. */
+export function runDecodeRules(raw: unknown): DecodeRules {
+  const parsed = runSchema.safeParse(raw);
+  if (!parsed.success) return FOREIGN_RULES;
+  const { decode, alpha } = parsed.data.config.data;
+  return { decode, alpha };
 }
