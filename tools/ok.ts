@@ -2,11 +2,12 @@
 import { spawnSync } from "node:child_process";
 
 const STEPS = [
-  { name: "format", args: ["node_modules/oxfmt/bin/oxfmt", "--check", "src", "bench", "tools", "recipes", "vitest.config.ts"] },
+  { name: "format", args: ["node_modules/oxfmt/bin/oxfmt", "--check", "src", "bench", "tools", "recipes", "examples", "vitest.config.ts"] },
   { name: "types", args: ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"] },
+  { name: "types of the page", args: ["node_modules/typescript/bin/tsc", "-p", "examples/web/tsconfig.json"] },
   { name: "layers", args: ["tools/check-layers.ts"] },
   { name: "errors", args: ["tools/check-errors.ts"] },
-  { name: "lint", args: ["node_modules/oxlint/bin/oxlint", "src", "tools", "bench", "recipes", "bin", "vitest.config.ts"] },
+  { name: "lint", args: ["node_modules/oxlint/bin/oxlint", "src", "tools", "bench", "recipes", "bin", "examples/web", "vitest.config.ts"] },
 ] as const;
 
 const failed: string[] = [];

@@ -1,6 +1,7 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BundledFile, bundleWeb, whyNoBundle } from "./testing/bundle.ts";
@@ -22,6 +23,17 @@ describe.skipIf(missing !== undefined)(`tricera/web in a bundle${missing === und
     expect(gzipSync(own().text).length).toBeLessThanOrEqual(150 * 1024);
     expect(own().modules.filter((file) => file.includes("onnxruntime"))).toEqual([]);
     expect(files.filter((file) => file.modules.some((m) => m.includes("onnxruntime-web")))).toHaveLength(2);
+  });
+
+  test("is as small as what a page imports of it: the package says that its modules only declare", async () => {
+    const entry = join(dir, "entry.js");
+    await writeFile(
+      entry,
+      `export { bestPatch, similarityMap } from ${JSON.stringify(fileURLToPath(new URL("../web.ts", import.meta.url)))};`,
+    );
+    const [few] = await bundleWeb(join(dir, "few"), pathToFileURL(entry).href);
+    expect(gzipSync(few?.text ?? "").length).toBeLessThanOrEqual(2 * 1024);
+    expect(few?.text).toContain("Cannot compare patch");
   });
 
   test("needs nothing of Node", async () => {

@@ -21,7 +21,8 @@ interface WebAssemblyInterface {
 }
 
 /** The host's WebAssembly, undefined where there is none (`node --jitless`). */
-export const webAssembly: WebAssemblyInterface | undefined = (globalThis as { readonly WebAssembly?: WebAssemblyInterface }).WebAssembly; // lib "dom" has the full type, we compile without it
+export const webAssembly: WebAssemblyInterface | undefined = (globalThis as unknown as { readonly WebAssembly?: WebAssemblyInterface })
+  .WebAssembly; // lib "dom" has the full type, whose memories are never shared; we compile with it (pages) and without
 
 export const WASM_PAGE_BYTES = 65_536;
 /** 4 GB: the reach of 32-bit addresses. */
