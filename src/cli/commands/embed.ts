@@ -24,7 +24,7 @@ const OPTIONS = {
   }),
   resize: choice(RESIZES, "how pictures of other shapes fit; default: as the model's processor says"),
   normalize: flag("scale every feature to length 1"),
-  "batch-size": integer("N", "images at once", { min: 1 }),
+  "batch-size": integer("N", "images at once; default: as many as the caches like, 4 at 224 px", { min: 1 }),
   overwrite: flag("replace the file if it is there"),
   threads: MACHINE.threads,
   ...IMAGES,

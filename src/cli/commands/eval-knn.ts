@@ -16,7 +16,7 @@ const OPTIONS = {
   "image-size": integer("PX", "side of the pictures the network sees; default: its own", {
     min: 1,
   }),
-  "batch-size": integer("N", "images at once", { min: 1 }),
+  "batch-size": integer("N", "images at once; default: as many as the caches like, 4 at 224 px", { min: 1 }),
   threads: MACHINE.threads,
   ...IMAGES,
   ...DEVICE,

@@ -16,7 +16,7 @@ const OPTIONS = {
   "image-size": integer("PX", "side of the square that the network sees; default: its own", { min: 1 }),
   "max-bank": integer("20000", "patches that vote at most, a fixed draw", { min: 1 }),
   "max-queries": integer("N", "patches that are classified at most, a fixed draw; default: all", { min: 1 }),
-  "batch-size": integer("N", "images at once", { min: 1 }),
+  "batch-size": integer("N", "images at once; default: as many as the caches like, 4 at 224 px", { min: 1 }),
   "skip-broken": flag("leave out files that cannot be read, and say which"),
   threads: MACHINE.threads,
   ...DEVICE,
