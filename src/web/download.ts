@@ -13,6 +13,8 @@ const ATTEMPTS = 3;
 export interface DownloadOptions {
   readonly store: PartStore;
   readonly signal?: AbortSignal | undefined;
+  /** Whether the server is asked if a file that is kept has changed; default: not. */
+  readonly isChecked?: boolean | undefined;
   /** Bytes that are here, of all; called after each part. */
   readonly onBytes?: ((done: number, total: number) => void) | undefined;
 }
@@ -47,7 +49,7 @@ class Download {
 
   /** All parts in the store; undefined where there is no such file. */
   async run(): Promise<Manifest | undefined> {
-    const known = await this.#known();
+    const known = await this.#current();
     const manifest = known ?? (await this.#retried(() => this.#first()));
     if (manifest === undefined) return undefined;
     const missing: number[] = [];
@@ -83,6 +85,25 @@ class Download {
   async #known(): Promise<Manifest | undefined> {
     const bytes = await this.#options.store.get(keyOf(this.#url, "manifest"));
     return bytes === undefined ? undefined : (JSON.parse(new TextDecoder().decode(bytes)) as Manifest); // written by `#first`
+  }
+
+  /** What is kept, if it is to be used. Forgotten where the server has another file, used where there is no answer. */
+  async #current(): Promise<Manifest | undefined> {
+    const known = await this.#known();
+    if (known === undefined || this.#options.isChecked !== true || (await this.#isSame(known))) return known;
+    await forgetRemote(this.#url, this.#options.store);
+    return undefined;
+  }
+
+  async #isSame({ sizeBytes, tag }: Manifest): Promise<boolean> {
+    try {
+      const answer = await askRange(this.#url, { begin: 0, end: 1, signal: this.#options.signal });
+      await answer?.body.cancel();
+      return answer?.tag === tag && (answer.sizeBytes ?? sizeBytes) === sizeBytes;
+    } catch (error) {
+      if (error instanceof TransientError) return true;
+      throw error;
+    }
   }
 
   async #retried<T>(work: () => Promise<T>): Promise<T> {

@@ -1,12 +1,13 @@
 /** @file `loadModel()` of `tricera/web`: a model in a page or a worker, from picture to tokens. The same names as in Node. */
-import { Owned, PlatformError } from "../core/index.ts";
-import { openWeb, type WebBackend } from "../engine/runtime/web/index.ts";
+import { ConfigError, Owned, PlatformError } from "../core/index.ts";
+import { openWeb, type WebBackend, type WebDevice } from "../engine/runtime/web/index.ts";
 import { Encoder } from "../features/encoder.ts";
 import { checkResizePolicy } from "../features/fit.ts";
 import { type OpenPictureModel, PictureModel, type PictureOptions } from "../features/picture-model.ts";
+import { describeValue } from "../features/raw-picture.ts";
 import { browser } from "./browser.ts";
 import { chosenFiles, type ModelFiles, type NamedBlob, remoteFiles, type RemoteOptions } from "./model-files.ts";
-import { readModel } from "./open-model.ts";
+import { readModel, type WebBackbone } from "./open-model.ts";
 import { readWebPicture, type WebPicture } from "./read-picture.ts";
 
 export type { EmbedImageOptions } from "../features/picture-model.ts";
@@ -25,37 +26,86 @@ export interface LoadModelOptions extends RemoteOptions, PictureOptions {
 /** A model that is open. Close it by `dispose()` or `await using`. */
 export interface LoadedModel extends OpenPictureModel<WebPicture, WebBackend> {}
 
+/** What a model is loaded from: the URL of its folder or file, an id of the Hub, or chosen files. */
+export type ModelSource = string | URL | NamedBlob | Iterable<NamedBlob>;
+
 /** A browser gains little from batches, and memory is short. */
 const MAX_BATCH = 1;
 
 /**
  * Opens a model for embedding: the URL of a folder with `config.json`, `preprocessor_config.json` and safetensors, an id of the Hugging Face
- * Hub, or chosen files (`FileList`, `File[]`). Fetched weights stay in Cache Storage; a load that was cut off or aborted goes on where it
- * stopped. Throws FormatError, ConfigError, PlatformError, and the signal's reason when aborted.
+ * Hub, or chosen files (`FileList`, `File[]`, a `File` of weights). Fetched weights stay in Cache Storage; a load that was cut off or aborted
+ * goes on where it stopped. Throws FormatError, ConfigError, PlatformError, and the signal's reason when aborted.
  */
-export async function loadModel(model: string | Iterable<NamedBlob>, options: LoadModelOptions = {}): Promise<LoadedModel> {
-  const { arch, threads, wasmPaths, signal } = options;
+export async function loadModel(model: ModelSource, options: LoadModelOptions = {}): Promise<LoadedModel> {
   checkResizePolicy(options.resize); // refused before anything is fetched
-  const backend = await chooseBackend(options.device);
-  const { config, params, preprocessing, rules } = await readModel(await filesOf(model, options), { arch });
-  signal?.throwIfAborted();
+  options.signal?.throwIfAborted();
+  const { device, backbone } = await openBoth(model, options);
   using owned = new Owned();
-  const device = owned.use(await openWeb({ backend, threads, wasmPaths }));
+  owned.use(device);
+  options.signal?.throwIfAborted();
+  const { config, params, preprocessing, rules } = backbone;
   const encoder = owned.use(new Encoder({ config, params, device }));
-  signal?.throwIfAborted();
-  const parts = { encoder, device: backend, preprocessing, rules, options, readPicture: readWebPicture, maxBatch: MAX_BATCH };
-  return new PictureModel(owned, parts);
+  return new PictureModel(owned, {
+    encoder,
+    device: device.name,
+    preprocessing,
+    rules,
+    options,
+    readPicture: readWebPicture,
+    maxBatch: MAX_BATCH,
+  });
 }
 
-async function filesOf(model: string | Iterable<NamedBlob>, options: RemoteOptions): Promise<ModelFiles> {
-  return typeof model === "string" ? await remoteFiles(model, options) : chosenFiles([...model], options);
+interface Both {
+  readonly device: WebDevice;
+  readonly backbone: WebBackbone;
+}
+
+/** The runtime and the model, fetched side by side; the first error stops both. */
+async function openBoth(model: ModelSource, options: LoadModelOptions): Promise<Both> {
+  const { signal: own, arch } = options;
+  const failed = new AbortController();
+  const signal = own === undefined ? failed.signal : AbortSignal.any([own, failed.signal]);
+  const opening = openDevice(options);
+  opening.catch((error: unknown) => failed.abort(error)); // the fetch ends by this error
+  try {
+    const backbone = await readModel(await filesOf(model, { ...options, signal }), { arch });
+    return { backbone, device: await unlessAborted(opening, signal) };
+  } catch (error) {
+    void opening.then((device) => device[Symbol.dispose]()).catch(() => undefined); // thrown above, if that was it
+    throw error;
+  }
+}
+
+/** Throws the signal's reason as soon as there is one. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stop = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const end = (): void => reject(signal.reason as Error); // whatever the caller gave
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true, signal: stop.signal });
+  });
+  return await Promise.race([work, aborted]).finally(() => stop.abort());
+}
+
+/** Throws ConfigError for what is no source. */
+async function filesOf(model: ModelSource, options: RemoteOptions): Promise<ModelFiles> {
+  if (typeof model === "string" || model instanceof URL) return await remoteFiles(String(model), options);
+  if (model instanceof Blob) return chosenFiles([model], options);
+  if (typeof model === "object" && Symbol.iterator in model) return chosenFiles([...model], options);
+  throw new ConfigError(`Cannot load ${describeValue(model)}: it is no model; give an id of the Hub, the URL of a folder, or chosen files`);
 }
 
 /** Throws PlatformError where WebGPU is asked for and not there. */
-async function chooseBackend(wanted: LoadModelOptions["device"] = "wasm"): Promise<WebBackend> {
-  if (wanted === "wasm") return "wasm";
+async function openDevice({ device: wanted = "wasm", threads, wasmPaths }: LoadModelOptions): Promise<WebDevice> {
+  const open = (backend: WebBackend): Promise<WebDevice> => openWeb({ backend, threads, wasmPaths });
+  if (wanted === "wasm") return await open("wasm");
   const adapter = await browser.navigator?.gpu?.requestAdapter().catch(() => null);
-  if (adapter !== null && adapter !== undefined) return "webgpu";
-  if (wanted === "auto") return "wasm";
+  const hasGpu = adapter !== null && adapter !== undefined;
+  if (wanted === "auto") return hasGpu ? await open("webgpu").catch(() => open("wasm")) : await open("wasm");
+  if (wanted !== "webgpu")
+    throw new ConfigError(`Cannot run on "${String(wanted)}": there is no such device; use wasm, webgpu or auto`, { keyPath: "device" });
+  if (hasGpu) return await open("webgpu");
   throw new PlatformError('Cannot run on WebGPU: this browser gives no adapter; choose device "wasm" or "auto"');
 }

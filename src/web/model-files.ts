@@ -13,6 +13,8 @@ export interface ModelFiles {
   open(name: string): Promise<ByteSource | undefined>;
   /** `config.json` of the run that exported the model (`<run>/exported/<name>`); undefined where it is no run's. */
   openRun(): Promise<ByteSource | undefined>;
+  /** All names, where they are known. */
+  readonly names?: readonly string[] | undefined;
   /** The name of the file of weights, where the caller named it. */
   readonly weights: string | undefined;
 }
@@ -35,8 +37,11 @@ export interface RemoteOptions extends JobOptions {
   readonly endpoint?: string | undefined;
   /** Branch, tag or commit of a hub's repository; default `main`. */
   readonly revision?: string | undefined;
-  /** `keep` (default): weights stay in Cache Storage and are not fetched again. `reload`: fetched anew. `none`: kept nowhere. */
-  readonly cache?: "keep" | "reload" | "none" | undefined;
+  /**
+   * `keep` (default): files stay in Cache Storage and the server is not asked again. `check`: as `keep`, but the server is asked whether a
+   * file changed; without an answer what is kept is used. `reload`: fetched anew. `none`: kept nowhere.
+   */
+  readonly cache?: "keep" | "check" | "reload" | "none" | undefined;
 }
 
 /** The folder a file was chosen in, with a slash at its end; empty for a file chosen by itself. */
@@ -75,6 +80,7 @@ export function chosenFiles(all: readonly NamedBlob[], { signal }: JobOptions = 
     path: files.length === 1 ? (files[0]?.name ?? "") : "the chosen files",
     open: (name) => sourceOf(byName.get(name)),
     openRun: () => sourceOf(config),
+    names: [...byName.keys()],
     weights: bare.length === 1 ? bare[0]?.name : undefined,
   };
 }
@@ -87,12 +93,21 @@ interface Base {
   readonly weights: string | undefined;
 }
 
+/** `URL.parse`, which Safari before 18 lacks. */
+function parseUrl(address: string): URL | undefined {
+  try {
+    return address.trim() === "" ? undefined : new URL(address, browser.location?.href);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The folder that a URL or id means. */
 function baseOf(urlOrId: string, { endpoint = HUB, revision = "main" }: RemoteOptions): Base {
   const root = endpoint.endsWith("/") ? endpoint.slice(0, -1) : endpoint;
   const address = HUB_ID.test(urlOrId) ? `${root}/${urlOrId}/resolve/${encodeURIComponent(revision)}/` : urlOrId;
-  const url = URL.parse(address, browser.location?.href);
-  if (url === null || !/^https?:$/.test(url.protocol))
+  const url = parseUrl(address);
+  if (url === undefined || !/^https?:$/.test(url.protocol))
     throw new ConfigError(
       `Cannot load model "${urlOrId}": "${address}" is neither an id like "facebook/dinov2-small" nor the URL of a folder; check its spelling`,
     );
@@ -102,7 +117,14 @@ function baseOf(urlOrId: string, { endpoint = HUB, revision = "main" }: RemoteOp
   return { url: url.href, weights: file === "" ? undefined : decodeURIComponent(file) };
 }
 
+/** Throws ConfigError for a word that is none of them. */
+function checkCache(cache: unknown): void {
+  if (["keep", "check", "reload", "none"].includes(String(cache))) return;
+  throw new ConfigError(`Cannot cache by "${String(cache)}": there is no such way; use keep, check, reload or none`, { keyPath: "cache" });
+}
+
 async function storeFor({ cache = "keep" }: RemoteOptions): Promise<PartStore> {
+  checkCache(cache);
   const store = cache === "none" ? undefined : await openCacheStore();
   return store === undefined ? memoryStore() : withSpill(store);
 }
@@ -117,7 +139,7 @@ export async function remoteFiles(urlOrId: string, options: RemoteOptions): Prom
     url.pathname += encodeURIComponent(name);
     if (options.cache === "reload") await forgetRemote(url.href, store);
     const onBytes = (done: number, total: number): void => onProgress?.({ what: "fetch", done, total, unit: "bytes", detail: name });
-    return openRemote(url.href, { store, signal, onBytes });
+    return openRemote(url.href, { store, signal, onBytes, isChecked: options.cache === "check" });
   };
   const [, run] = EXPORTED.exec(new URL(base).pathname) ?? [];
   const openRun = async (): Promise<ByteSource | undefined> => {
@@ -135,5 +157,8 @@ export async function remoteFiles(urlOrId: string, options: RemoteOptions): Prom
 export async function need(files: ModelFiles, name: string): Promise<ByteSource> {
   const source = await files.open(name);
   if (source !== undefined) return source;
-  throw new FormatError(`Cannot open model "${files.path}": it has no ${name}; give the files of a Hugging Face folder`, { file: name });
+  const torch = files.names?.find((file) => /\.(?:bin|pt|pth)$/.test(file));
+  const todo =
+    torch === undefined ? "give the files of a Hugging Face folder" : `convert "${torch}" with "tricera models convert", it is PyTorch's`;
+  throw new FormatError(`Cannot open model "${files.path}": it has no ${name}; ${todo}`, { file: name });
 }

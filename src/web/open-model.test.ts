@@ -78,6 +78,11 @@ describe("readModel() of chosen files", () => {
     ["no files", () => [], /there are no files/],
     ["two of one name", () => [...chosen(...NAMES), ...chosen("config.json")], /two of the files have one name/],
     ["no weights", () => chosen("config.json"), /it has no model\.safetensors/],
+    [
+      "weights of PyTorch alone",
+      () => [...chosen("config.json"), file("pytorch_model.bin", "PK")],
+      /convert "pytorch_model\.bin" with "tricera/,
+    ],
     ["a config that is no JSON", () => [...chosen(NAMES[2]), file("config.json", "{")], /"config\.json" is not JSON/],
     ["a config of another model", () => [...chosen(NAMES[2]), file("config.json", json({ model_type: "bert" }))], /wrong model_type/],
     ["four channels", () => [file(NAMES[2], fourChannels()), file("config.json", json({ num_channels: 4 }))], /made for 4 channels/],

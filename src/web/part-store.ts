@@ -11,17 +11,26 @@ export interface PartStore {
 /** The name under which Cache Storage shows what was fetched; pages of one origin share it. */
 export const CACHE_NAME = "tricera-weights-v1";
 
-/** Cache Storage; undefined where the browser has none (a page that is not served over HTTPS or from localhost). */
+/** Cache Storage; undefined where the browser has none (a page that is not served over HTTPS or from localhost) or refuses it. */
 export async function openCacheStore(): Promise<PartStore | undefined> {
-  const cache = await browser.caches?.open(CACHE_NAME).catch(() => undefined); // private windows may refuse
-  return cache === undefined ? undefined : storeOf(cache);
+  try {
+    const cache = await browser.caches?.open(CACHE_NAME);
+    return cache === undefined ? undefined : storeOf(cache);
+  } catch {
+    return undefined; // private windows, and frames that are sandboxed
+  }
 }
 
+/** What cannot be read counts as not there: browsers drop what they keep when the disk is full. */
 function storeOf(cache: BrowserCache): PartStore {
   return {
     async get(url) {
-      const kept = await cache.match(url);
-      return kept === undefined ? undefined : new Uint8Array(await kept.arrayBuffer());
+      try {
+        const kept = await cache.match(url);
+        return kept === undefined ? undefined : new Uint8Array(await kept.arrayBuffer());
+      } catch {
+        return undefined;
+      }
     },
     put: (url, bytes) => cache.put(url, new Response(bytes)),
     delete: async (url) => void (await cache.delete(url)),
@@ -53,7 +62,7 @@ export function withSpill(store: PartStore): PartStore {
   };
 }
 
-/** Deletes all weights that pages of this origin have fetched. */
+/** Deletes all weights that pages of this origin have fetched; nothing where the browser keeps none. */
 export async function clearWeights(): Promise<void> {
-  await browser.caches?.delete(CACHE_NAME);
+  if ((await openCacheStore()) !== undefined) await browser.caches?.delete(CACHE_NAME);
 }

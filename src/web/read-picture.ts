@@ -18,12 +18,12 @@ export interface Drawable {
 export type WebPicture = string | Blob | Uint8Array | RawPicture | Drawable;
 
 /**
- * RGB of a picture, bit-equal to Pillow's for what browsers decode as it does; greys of 16 bits are scaled, where Pillow clips. Throws FormatError for what cannot be decoded, ShapeError for pixels that do not fit
- * their size.
+ * RGB of a picture, bit-equal to Pillow's for what browsers decode as it does; greys of 16 bits are scaled, where Pillow clips. Throws
+ * FormatError for what cannot be fetched or decoded, ShapeError for pixels that do not fit their size, the signal's reason when aborted.
  */
-export async function readWebPicture(picture: WebPicture, rules: DecodeRules): Promise<RgbImage> {
+export async function readWebPicture(picture: WebPicture, rules: DecodeRules, signal?: AbortSignal): Promise<RgbImage> {
   if (isRawPicture(picture)) return rgbOf(picture, rules);
-  const drawable = await drawableOf(picture);
+  const drawable = await drawableOf(picture, signal);
   const stored = drawable instanceof Blob && rules.decode === "python" ? await untagged(drawable) : drawable;
   const bitmap = await decode(stored, rules);
   try {
@@ -33,16 +33,21 @@ export async function readWebPicture(picture: WebPicture, rules: DecodeRules): P
   }
 }
 
-async function drawableOf(picture: Exclude<WebPicture, RawPicture>): Promise<object> {
+async function drawableOf(picture: Exclude<WebPicture, RawPicture>, signal: AbortSignal | undefined): Promise<object> {
   if (picture instanceof Uint8Array) return new Blob([new Uint8Array(picture)]);
   if (typeof picture !== "string") return need(picture);
-  const response = await fetch(picture).catch((cause: unknown) => {
+  const response = await fetch(picture, signal === undefined ? {} : { signal }).catch((cause: unknown) => {
+    signal?.throwIfAborted();
     throw new FormatError(`Cannot fetch picture "${picture}": no answer; check the address, and that its server allows other origins`, {
       file: picture,
       cause,
     });
   });
-  if (response.ok) return response.blob();
+  if (response.ok)
+    return await response.blob().catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      throw new FormatError(`Cannot fetch picture "${picture}": the connection broke; try again`, { file: picture, cause });
+    });
   throw new FormatError(`Cannot fetch picture "${picture}": the server answers ${response.status}; check the address`, { file: picture });
 }
 

@@ -15,6 +15,19 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
+function refused(cause: unknown, backend: WebBackend): PlatformError {
+  const state = cause instanceof Error ? cause.message : String(cause);
+  const other = backend === "webgpu" ? ', or choose device "wasm"' : "";
+  if (state.startsWith("no available backend"))
+    return new PlatformError(
+      `Cannot start onnxruntime-web on ${backend}: ${state}; check that its .wasm file is served beside the page's scripts, or name its folder by wasmPaths, and reload the page${other}`,
+      { cause },
+    );
+  return new PlatformError(`Cannot open a network on ${backend}: onnxruntime-web refused it (${state}); try another browser${other}`, {
+    cause,
+  });
+}
+
 /** The sessions of one device. */
 export class WebSessions {
   readonly #ort: OrtWeb;
@@ -23,6 +36,10 @@ export class WebSessions {
 
   constructor(ort: OrtWeb, backend: WebBackend) {
     [this.#ort, this.#backend] = [ort, backend];
+  }
+
+  get backend(): WebBackend {
+    return this.#backend;
   }
 
   get isOnGpu(): boolean {
@@ -44,10 +61,7 @@ export class WebSessions {
     // our passes have simplified the graph; weights are inputs, so there is nothing to fold
     shared.session ??= inTurn(() => this.#ort.InferenceSession.create(shared.bytes, options)).catch((cause: unknown) => {
       shared.session = undefined;
-      throw new PlatformError(
-        `Cannot open a network on ${this.#backend}: onnxruntime-web refused it (${cause instanceof Error ? cause.message : String(cause)}); ${this.#backend === "webgpu" ? 'choose device "wasm"' : "try another browser"}`,
-        { cause },
-      );
+      throw refused(cause, this.#backend);
     });
     return shared.session;
   }

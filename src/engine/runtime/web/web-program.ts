@@ -1,11 +1,11 @@
 /** @file A graph on onnxruntime-web: stages run one after the other, so that equal blocks share a session and a run can be stopped between. */
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { type DType, InternalError, ShapeError, formatType, sizeOf, type TypedArray } from "../../../core/index.ts";
+import { type DType, InternalError, PlatformError, ShapeError, formatType, sizeOf, type TypedArray } from "../../../core/index.ts";
 import type { Graph, GraphInput, GraphOutput, Value } from "../../ir/index.ts";
 import { type LoweredStage, lowerStage } from "../../onnx/index.ts";
 import { cut } from "../../passes/index.ts";
 import type { CompileOptions, Program, RunOptions } from "../device.ts";
-import { inTurn } from "./ort-web.ts";
+import { inTurn, type WebBackend } from "./ort-web.ts";
 import type { SharedSession, WebSessions } from "./sessions.ts";
 import type { WebTensors } from "./tensors.ts";
 
@@ -78,7 +78,7 @@ export class WebProgram implements Program {
       for (const [i, step] of this.#steps.entries()) {
         signal?.throwIfAborted();
         const session = await sessions.open(step.shared);
-        await runStep(session, step, values);
+        await runStep(session, step, { values, backend: sessions.backend });
         onStage?.(step.region, i);
       }
       for (const { name, value } of this.#graph.outputs) await copyTo(this.outputs.get(name)!, values.get(value.id), name); // as above
@@ -115,10 +115,26 @@ function stepsOf(graph: Graph, sessions: WebSessions): readonly Step[] {
   });
 }
 
-async function runStep(session: InferenceSession, { lowered, done }: Step, values: Map<number, Tensor>): Promise<void> {
+interface Running {
+  readonly values: Map<number, Tensor>;
+  readonly backend: WebBackend;
+}
+
+/** Memory is what runs out: of a page's 4 GB, or of the GPU. */
+function failed(cause: unknown, backend: WebBackend): PlatformError {
+  const state = cause instanceof Error ? cause.message : String(cause);
+  return new PlatformError(
+    `Cannot run the network on ${backend}: onnxruntime-web failed (${state}); reload the page, and give smaller pictures or a smaller model`,
+    { cause },
+  );
+}
+
+async function runStep(session: InferenceSession, { lowered, done }: Step, { values, backend }: Running): Promise<void> {
   const feeds: Record<string, Tensor> = {};
   for (const [i, v] of lowered.inputs.entries()) feeds[lowered.inputNames[i] ?? ""] = need(values.get(v.id), v);
-  const results = await inTurn(() => session.run(feeds));
+  const results = await inTurn(() => session.run(feeds)).catch((cause: unknown) => {
+    throw failed(cause, backend);
+  });
   for (const [i, v] of lowered.outputs.entries()) values.set(v.id, need(results[lowered.outputNames[i] ?? ""], v));
   for (const v of done) {
     values.get(v.id)?.dispose();
