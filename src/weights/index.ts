@@ -24,6 +24,7 @@ export {
 } from "./folder/hf-config.ts";
 export type { Backbone, BackboneSource, LazyTensors, OpenBackbone } from "./folder/backbone.ts";
 export { CONVERT_TARGETS, convertModel, type ConvertOptions, type ConvertResult, type ConvertTarget } from "./convert/convert.ts";
+export { readDescribedConfig } from "./folder/open-network.ts";
 export { openBackbone, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
 export { convnextFromHuggingFaceConfig, convnextToHuggingFaceConfig } from "./folder/convnext-config.ts";
 export { resnetToTimmConfig } from "./folder/timm-config.ts";

@@ -1,15 +1,18 @@
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { FormatError, type HostTensor, sizeOf } from "../core/index.ts";
+import { encodeModel, type OnnxModel } from "../engine/onnx/index.ts";
+import { WireWriter } from "../engine/onnx/wire.ts";
 import type { ViTConfig } from "../nn/index.ts";
 import { readBackbone } from "./folder/read-backbone.ts";
 import { toHuggingFace } from "./names/index.ts";
 import { readNpy, writeNpy } from "./npy.ts";
+import { readOnnxFile } from "./onnx/index.ts";
 import { encodeSafetensors, writeSafetensors } from "./safetensors.ts";
 import { openShards, openTensors, type TensorSource } from "./tensor-source.ts";
 import { toHuggingFaceConfig } from "./folder/hf-config.ts";
@@ -137,6 +140,45 @@ const TORCH = ["torch_zip.pth", "torch_legacy.pth"].map(
   (name) => [name, fileURLToPath(new URL(`../../golden/keys/${name}`, import.meta.url))] as const,
 );
 
+/** A small graph with weights. */
+const ONNX: OnnxModel = {
+  opset: 18,
+  standard: true,
+  nodes: [
+    { op: "Conv", inputs: ["pixel_values", "w"], outputs: ["y"], attrs: { kernel_shape: { ints: [2, 2] }, strides: { ints: [2, 2] } } },
+  ],
+  initializers: [
+    { name: "w", dtype: "f32", shape: [2, 3, 2, 2], data: new Float32Array(24) },
+    { name: "b", dtype: "f16", shape: [7], data: new Uint16Array(7) },
+  ],
+  inputs: [{ name: "pixel_values", dtype: "f32", shape: ["n", 3, 8, 8] }],
+  outputs: [{ name: "last_hidden_state", dtype: "f32", shape: ["n", 17, 2] }],
+  metadata: { "tricera.config": '{"patchSizePx":4}' },
+};
+
+/** A second part of a model, which protobuf joins to the first: a graph of one weight of 16 bytes at byte 8 of a file beside it. */
+function externalWeight(location: string): Uint8Array {
+  const tensor = new WireWriter();
+  tensor.int(1, 4);
+  tensor.int(2, 1);
+  tensor.string(8, "far");
+  tensor.int(14, 1);
+  for (const [key, value] of Object.entries({ location, offset: "8", length: "16" }))
+    tensor.message(13, () => {
+      tensor.string(1, key);
+      tensor.string(2, value);
+    });
+  const [graph, model] = [new WireWriter(), new WireWriter()];
+  graph.bytes(5, tensor.finish());
+  model.bytes(7, graph.finish());
+  return model.finish();
+}
+
+async function written(bytes: Buffer): Promise<string> {
+  await writeFile(at("mutated.onnx"), bytes);
+  return at("mutated.onnx");
+}
+
 describe("mutated files are refused by an error that says so, or read; nothing large is allocated", { timeout: 120_000 }, () => {
   const survive = async (good: Buffer, runs: number): Promise<void> => {
     const path = at("file");
@@ -167,6 +209,27 @@ describe("mutated files are refused by an error that says so, or read; nothing l
         if (tensor !== undefined) expectWhole(tensor);
       }),
       { numRuns: 600 },
+    );
+  });
+
+  test("ONNX, and where its weights are said to lie", async () => {
+    await writeFile(at("weights.bin"), new Uint8Array(4096));
+    const inside = encodeModel(ONNX);
+    const outside = Buffer.from(encodeModel({ ...ONNX, initializers: ONNX.initializers.slice(1) }));
+    const good = Buffer.concat([inside, externalWeight("weights.bin")]);
+    const { info } = await readOnnxFile(await written(good)); // protobuf joins both graphs
+    expect([info.external.length, info.weights.get("float32"), info.inputs.length]).toEqual([1, 28, 1]);
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(Buffer.from(inside), outside, good), edits, async (bytes, changes) => {
+        const file = await attempt(async () => readOnnxFile(await written(mutate(bytes, changes))));
+        for (const { location, offset, length } of file?.info.external ?? []) {
+          expect(resolve(root, location).startsWith(`${root}/`)).toBe(true);
+          expect(Math.min(offset, length)).toBeGreaterThanOrEqual(0);
+        }
+        for (const { shape } of [...(file?.info.inputs ?? []), ...(file?.info.outputs ?? [])])
+          for (const size of shape ?? []) expect(typeof size === "string" || size > 0).toBe(true);
+      }),
+      { numRuns: 1000 },
     );
   });
 

@@ -16,3 +16,4 @@ export {
   type OnnxNode,
   type OnnxTensorInfo,
 } from "./proto.ts";
+export { readFields, readPacked, readText, type WireField } from "./wire.ts";

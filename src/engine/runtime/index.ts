@@ -2,6 +2,7 @@
 export { type CpuOptions, openCpu } from "./cpu.ts";
 export type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
 export {
+  evaluate,
   findOnnxRuntime,
   makeScoreBlock,
   MAXIMA_COLUMNS,
@@ -9,6 +10,7 @@ export {
   type OnnxRuntimeLibrary,
   type OrtEnv,
   OrtError,
+  type OrtSession,
   type ScoreBlock,
   type ScoreBlockInput,
 } from "./ort/index.ts";

@@ -4,7 +4,13 @@ import { basename, dirname, join } from "node:path";
 import { FormatError, nearestName } from "../../core/index.ts";
 import { CONVNEXT_PRESETS, RESNET_PRESETS, VIT_PRESETS } from "../../nn/index.ts";
 
-const WEIGHTS = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"] as const;
+/** Names of a folder's weights, in the order they are looked for. */
+export const WEIGHT_FILES = [
+  "model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+] as const;
 
 const isFile = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isFile() === true;
 
@@ -37,6 +43,8 @@ async function whatIsWrong(path: string): Promise<string> {
   if ([VIT_PRESETS, CONVNEXT_PRESETS, RESNET_PRESETS].some((presets) => presets.has(path)))
     return `that is an architecture without weights; train it, or ${wanted}`;
   const found = await readdir(path).catch(() => undefined);
+  if (found?.some((name) => name === "onnx" || name.endsWith(".onnx")) === true)
+    return `it holds an ONNX graph, which can be run (embed, eval), and no weights; ${wanted}`;
   if (found !== undefined)
     return `it holds ${found.length === 0 ? "nothing" : found.slice(0, 5).join(", ")} and no model.safetensors; ${wanted}`;
   const near = nearestName(basename(path), await readdir(dirname(path)).catch(() => []));
@@ -52,6 +60,11 @@ export interface Place {
 
 /** The file of weights that a path means: itself, that of a folder, or of a run's `exported/best` or `exported/last`. */
 export async function findWeights(path: string): Promise<Place> {
+  if (path.endsWith(".onnx") && (await isFile(path)))
+    throw new FormatError(
+      `Cannot open weights of "${path}": an ONNX file is a graph, which can be run (embed, eval) but not trained or written anew; give the model it was exported from`,
+      { file: path },
+    );
   if (await isFile(path)) {
     const isRun = basename(path) === "teacher.safetensors" && (await isFile(join(dirname(path), "state.json")));
     return { file: path, dir: undefined, isRun };
@@ -62,6 +75,6 @@ export async function findWeights(path: string): Promise<Place> {
     [join(path, "exported", "best"), true],
     [join(path, "exported", "last"), true],
   ] as const)
-    for (const name of WEIGHTS) if (await isFile(join(dir, name))) return { file: join(dir, name), dir, isRun: run };
+    for (const name of WEIGHT_FILES) if (await isFile(join(dir, name))) return { file: join(dir, name), dir, isRun: run };
   throw new FormatError(`Cannot open model "${path}": ${await whatIsWrong(path)}`, { file: path });
 }

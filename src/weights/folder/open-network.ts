@@ -47,6 +47,20 @@ function namedConfig(name: string): BackboneConfig {
   throw new ConfigError(`Cannot find model "${name}": there is no such preset; ${nameHint(name, known)}`, { keyPath: "model.arch" });
 }
 
+/**
+ * A network by its name or, where none is given, by a folder's `config.json` (parsed; undefined where there is none); undefined where neither
+ * says. Throws ConfigError for an unknown name, FormatError for another model's `config.json`.
+ */
+export function readDescribedConfig(
+  raw: unknown,
+  { file, arch }: { readonly file: string; readonly arch?: string | BackboneConfig | undefined },
+): BackboneConfig | undefined {
+  if (arch !== undefined) return typeof arch === "string" ? namedConfig(arch) : arch;
+  if (raw === undefined) return undefined;
+  const { config, timm } = readDescription(raw, file);
+  return config ?? timm?.names.map(presetOf).findLast((preset) => preset !== undefined);
+}
+
 interface Families {
   readonly vit: ViTConfig;
   readonly convnext: ConvNeXtConfig;

@@ -32,6 +32,11 @@ const STATUS_CALLS = {
   setLogSeverity: [22, ["pointer", "int"]],
   setOptimizationLevel: [23, ["pointer", "int"]],
   createTensor: [49, ["pointer", "pointer", "size", "pointer", "size", "int", "pointer"]], // memory info, data, bytes, dims, rank, type, out
+  tensorData: [51, ["pointer", "pointer"]], // GetTensorMutableData: value, out
+  elementType: [60, ["pointer", "pointer"]], // type and shape, out
+  dimensionCount: [61, ["pointer", "pointer"]],
+  dimensions: [62, ["pointer", "pointer", "size"]],
+  typeAndShape: [65, ["pointer", "pointer"]], // GetTensorTypeAndShape: value, out
   createCpuMemoryInfo: [69, ["int", "int", "pointer"]],
   createEnv: [119, ["int", "text", "pointer", "pointer"]], // CreateEnvWithGlobalThreadPools: log level, log id, threading options, out
   disablePerSessionThreads: [120, ["pointer"]],
@@ -51,6 +56,7 @@ const RELEASE_CALLS = {
   memoryInfo: 94,
   session: 95,
   value: 96,
+  typeAndShape: 99,
   sessionOptions: 100,
   threadingOptions: 122,
   arenaConfig: 157,

@@ -20,9 +20,16 @@ export interface SessionOptions {
    * for many small values; large values then keep pieces that no other session can use.
    */
   readonly planned?: boolean;
+  /** ONNX Runtime's own graph optimizer, for models that others made or that are run as others run them; the environment's unless said. */
+  readonly optimize?: "off" | "all" | undefined;
+  /** Whether ONNX Runtime prints nothing on stderr: errors are thrown all the same. */
+  readonly quiet?: boolean;
+  /** The folder of the files that a model's weights lie in, where they are not in the model itself. */
+  readonly externalDir?: string | undefined;
 }
 
 const LOG_ERROR = 3;
+const LOG_FATAL = 4;
 const OPTIMIZATION_LEVELS = { off: 0, all: 99 } as const;
 const ARENA_ALLOCATOR = 1;
 const CPU_MEMORY = 0;
@@ -80,13 +87,26 @@ export class OrtEnv implements Disposable {
   }
 
   /** Compiles a model. The names fix the order of arguments and must all be names of the model. Throws OrtError. */
-  session(model: Uint8Array, names: SessionNames, { planned = true }: SessionOptions = {}): OrtSession {
-    const { api, env, options, unplanned } = this.#live();
+  session(model: Uint8Array, names: SessionNames, options: SessionOptions = {}): OrtSession {
+    const native = this.#live();
+    const { api, env } = native;
     const verb = "open ONNX model";
-    const handle = api.make(verb, (out) => api.call(verb, "createSession", env, model, model.length, planned ? options : unplanned, out));
+    const own = ownOptions(native, options);
+    const chosen = own ?? (options.planned === false ? native.unplanned : native.options);
+    try {
+      return this.#hold(
+        api.make(verb, (out) => api.call(verb, "createSession", env, model, model.length, chosen, out)),
+        names,
+      );
+    } finally {
+      if (own !== undefined) api.release("sessionOptions", own);
+    }
+  }
+
+  #hold(handle: Handle, names: SessionNames): OrtSession {
     const native = this.#native;
     native.users++;
-    return new OrtSession(api, handle, names, () => leave(native));
+    return new OrtSession(native.api, handle, names, () => leave(native));
   }
 
   /**
@@ -147,6 +167,18 @@ function createSessionOptions(api: OrtApi, optimize: keyof typeof OPTIMIZATION_L
   api.call(verb, "setLogSeverity", options, LOG_ERROR);
   api.call(verb, "setOptimizationLevel", options, OPTIMIZATION_LEVELS[optimize]);
   api.call(verb, "addSessionConfig", options, "session.use_env_allocators", "1");
+  return options;
+}
+
+/** What a session wants of its own, released when it is open; undefined where it wants nothing. */
+function ownOptions({ api }: NativeEnv, { planned = true, optimize, quiet = false, externalDir }: SessionOptions): Handle | undefined {
+  if (optimize === undefined && externalDir === undefined && !quiet) return undefined;
+  const options = createSessionOptions(api, optimize ?? "off");
+  const verb = "set up ONNX Runtime";
+  if (!planned) api.call(verb, "disableMemoryPattern", options);
+  if (quiet) api.call(verb, "setLogSeverity", options, LOG_FATAL);
+  if (externalDir !== undefined)
+    api.call(verb, "addSessionConfig", options, "session.model_external_initializers_file_folder_path", externalDir);
   return options;
 }
 
