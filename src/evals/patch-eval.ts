@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { ConfigError } from "../core/index.ts";
 import { holdOutDense, listDense } from "../data/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
-import { openModel } from "../features/index.ts";
+import { openEncoder } from "../features/index.ts";
 import { openEvalPool } from "../images/node/index.ts";
 import { checkPatchSize, type DenseSides, patchKnn, type PatchKnnResult, type PatchVoteOptions } from "./patch-knn.ts";
 
@@ -48,7 +48,7 @@ async function readSides(options: EvalPatchKnnOptions): Promise<DenseSides> {
 export async function evalPatchKnn(options: EvalPatchKnnOptions): Promise<PatchKnnResult> {
   const { model, arch, threads = availableParallelism() } = options;
   using device = openCpu({ threads });
-  const { encoder, preprocessing } = await openModel(model, device, { arch });
+  const { encoder, preprocessing } = await openEncoder(model, device, { arch, imageSizePx: options.imageSizePx });
   using closing = encoder;
   const { mean, std, kernel } = preprocessing;
   const imageSizePx = options.imageSizePx ?? preprocessing.imageSizePx;

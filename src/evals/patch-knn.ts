@@ -1,7 +1,7 @@
 /** @file Patch k-NN: each test patch is classified by its nearest training patches, with nothing trained. A measure of dense features. */
 import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
 import type { DenseList } from "../data/index.ts";
-import { type Encoder, nearestNeighbours } from "../features/index.ts";
+import { defaultBatchSize, nearestNeighbours, type PictureEncoder } from "../features/index.ts";
 import type { EvalPool } from "../images/node/index.ts";
 import { listPatchLabels } from "./patch-labels.ts";
 import { choosePatches, type LabelledPatches, samplePatches, type SamplePatchesOptions } from "./patch-sample.ts";
@@ -28,7 +28,7 @@ export interface PatchVoteOptions extends JobOptions {
 }
 
 export interface PatchKnnOptions extends PatchVoteOptions {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   /** Gives whole pictures as squares of `imageSizePx`, so that every labelled pixel counts. */
   readonly pool: EvalPool;
   readonly imageSizePx: number;
@@ -136,7 +136,7 @@ export async function patchKnn(sides: DenseSides, options: PatchKnnOptions): Pro
   const rowOf = new Map(ids.map((id, row) => [id, row]));
   const rows = (labels: Int32Array): Int32Array => labels.map((id) => rowOf.get(id) ?? 0);
   const dim = encoder.dim("patch");
-  const sampling = { ...options, batchSize: options.batchSize ?? 32, skipBroken: options.skipBroken ?? false };
+  const sampling = { ...options, batchSize: options.batchSize ?? defaultBatchSize(imageSizePx), skipBroken: options.skipBroken ?? false };
   const bank = await gather(train, { dim, options: sampling });
   const bankLabels = rows(bank.labels);
   const confusion = new Confusion(ids.length);

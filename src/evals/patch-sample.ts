@@ -1,7 +1,7 @@
 /** @file Patch features of labelled images in bounded memory: which patches are taken, and their vectors chunk by chunk. */
 import { type JobOptions, Rng } from "../core/index.ts";
 import { type DenseList, makeList } from "../data/index.ts";
-import { type Encoder, extractFeatures, normalizeRows } from "../features/index.ts";
+import { extractFeatures, normalizeRows, type PictureEncoder } from "../features/index.ts";
 import type { EvalPool } from "../images/node/index.ts";
 
 /** Float32 numbers of one chunk of tokens: 64 MB. */
@@ -25,7 +25,7 @@ export function choosePatches(labels: Int32Array, { most, stream }: { readonly m
 }
 
 export interface SamplePatchesOptions extends Pick<JobOptions, "signal" | "onProgress" | "onNotice"> {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   /** Gives whole pictures as squares of `imageSizePx`. */
   readonly pool: EvalPool;
   readonly imageSizePx: number;

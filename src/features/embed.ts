@@ -11,7 +11,7 @@ import { PartialTable } from "./partial-table.ts";
 import type { DecodeRules, Preprocessing } from "./processor.ts";
 import { checkMixed, type EmbedSession, openSession } from "./session.ts";
 import { checkTableName, holdsVectorsOnly } from "./table.ts";
-import { isTokenPooling, type Pooling, resolveLayers } from "./trace-encoder.ts";
+import { isTokenPooling, type Pooling } from "./trace-encoder.ts";
 
 export interface ExtractRequest extends JobOptions {
   readonly model: string;
@@ -22,6 +22,7 @@ export interface ExtractRequest extends JobOptions {
   /** How pictures of other shapes are fitted; default: as the model's processor says. */
   readonly resize?: ResizePolicy | undefined;
   readonly normalize?: boolean;
+  /** Default: as many as the caches like, 4 at 224 px. */
   readonly batchSize?: number | undefined;
   readonly threads?: number | undefined;
   /** Default: as the model was trained, `python` for models of others. */
@@ -68,8 +69,8 @@ export async function extractByModel(
 ): Promise<{ readonly found: readonly Extracted[]; readonly how: HowExtracted }> {
   checkMixed(request, false);
   await using session = await openSession(request);
-  const { pool: pooling = "cls", batchSize = 32, normalize = false, skipBroken = false, signal, onProgress, onNotice } = request;
-  const { encoder, pictures: pool, imageSizePx, preprocessing } = session;
+  const { pool: pooling = "cls", normalize = false, skipBroken = false, signal, onProgress, onNotice } = request;
+  const { encoder, pictures: pool, imageSizePx, batchSize, preprocessing } = session;
   const found: Extracted[] = [];
   for (const list of lists) {
     const extracted = await extractFeatures(list, {
@@ -104,13 +105,13 @@ async function checkOut({ out, pool = "cls", attention = false, overwrite = fals
 
 /** What decides the numbers of a table: a table that was begun with others cannot be gone on with. */
 function settingsOf(options: EmbedOptions, session: EmbedSession, list: DataList): Settings {
-  const { pool = "cls", normalize = false, attention = false, batchSize = 32 } = options;
-  const { encoder, preprocessing } = session;
+  const { pool = "cls", normalize = false, attention = false } = options;
+  const { encoder, batchSize, preprocessing } = session;
   return {
     weights: fingerprint(encoder),
     images: digestList(list),
     pool,
-    layers: resolveLayers(encoder.config, options.layers),
+    layers: encoder.blocks(options.layers),
     normalize,
     attention,
     batchSize, // other batches round otherwise
@@ -138,12 +139,12 @@ async function openTable(options: EmbedOptions, session: EmbedSession, list: Dat
  * all. What a kill or an error leaves is gone on with by the same settings, and gives the same bytes.
  */
 export async function embed(options: EmbedOptions): Promise<EmbedResult> {
-  const { data, pool = "cls", layers, attention = false, normalize = false, batchSize = 32, skipBroken = false } = options;
+  const { data, pool = "cls", layers, attention = false, normalize = false, skipBroken = false } = options;
   checkMixed(options, attention);
   await checkOut(options);
   const list = await listData(data, options);
   await using session = await openSession(options);
-  const { encoder, pictures, imageSizePx } = session;
+  const { encoder, pictures, imageSizePx, batchSize } = session;
   encoder.checkAttention(attention);
   await using table = await openTable(options, session, list);
   const { signal, onProgress, onNotice } = options;

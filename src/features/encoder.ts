@@ -3,7 +3,18 @@ import { ConfigError, InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
 import type { Device, Program } from "../engine/runtime/index.ts";
 import { type BackboneConfig, backboneWidth, type Grid, isViT, patchSizeOf, prefixTokens } from "../nn/index.ts";
-import { type EncoderRequest, gridOfSize, noRegisters, type PictureSize, type Pooling, sidesOf, traceEncoder } from "./trace-encoder.ts";
+import { checkPictureSize } from "./fit.ts";
+import type { IdentitySink, PictureEncoder } from "./picture-encoder.ts";
+import {
+  type EncoderRequest,
+  gridOfSize,
+  noRegisters,
+  type PictureSize,
+  type Pooling,
+  resolveLayers,
+  sidesOf,
+  traceEncoder,
+} from "./trace-encoder.ts";
 
 export interface EncoderOptions {
   readonly config: BackboneConfig;
@@ -32,7 +43,7 @@ export interface Encoded {
 }
 
 /** Features of a backbone. */
-export class Encoder implements Disposable {
+export class Encoder implements PictureEncoder {
   readonly config: BackboneConfig;
   readonly #options: EncoderOptions;
   readonly #programs = new Map<string, Program>();
@@ -45,9 +56,40 @@ export class Encoder implements Disposable {
   /** Vectors of one picture and layer: 1, or its tokens. Throws ConfigError for the registers of a network without any. */
   tokens(pool: Pooling, sizePx: PictureSize): number {
     const { rows, columns } = this.grid(sizePx);
-    const prefix = isViT(this.config) ? prefixTokens(this.config) : 1;
+    const { prefix } = this;
     if (pool === "registers") return prefix > 1 ? prefix - 1 : noRegisters();
     return pool === "patch" ? rows * columns : pool === "all" ? prefix + rows * columns : 1;
+  }
+
+  /** Numbers in a token. */
+  get width(): number {
+    return backboneWidth(this.config);
+  }
+
+  /** Tokens before the patches. */
+  get prefix(): number {
+    return isViT(this.config) ? prefixTokens(this.config) : 1;
+  }
+
+  /** Blocks counted from 0. Throws ConfigError for one that is not there, comes twice, or is no ViT's. */
+  blocks(layers?: readonly number[]): readonly number[] {
+    return resolveLayers(this.config, layers);
+  }
+
+  /** Throws ConfigError for a square that is no whole number of patches. */
+  checkSize(sizePx: number): void {
+    checkPictureSize(sizePx, this.patchSizePx);
+  }
+
+  /** The configuration and up to 1000 numbers of each parameter, evenly spread. */
+  writeIdentity(to: IdentitySink): void {
+    to.update(JSON.stringify(this.config));
+    for (const [name, data] of this.params) {
+      const step = Math.max(1, Math.floor(data.length / 1000));
+      const some = Float32Array.from({ length: Math.floor(data.length / step) }, (_, i) => data[i * step] ?? 0);
+      to.update(`${name}:${data.length};`);
+      to.update(new Uint8Array(some.buffer));
+    }
   }
 
   /** The patches of a picture. */

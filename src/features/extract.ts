@@ -2,8 +2,9 @@
 import { ConfigError, FormatError, type JobOptions } from "../core/index.ts";
 import { type DataEntry, type DataList, entryName, imageRef, nameFailure } from "../data/index.ts";
 import type { EvalBatch, FailedImage, ImageRef } from "../images/node/index.ts";
-import type { Encoder } from "./encoder.ts";
+import { defaultBatchSize } from "./batch-size.ts";
 import type { FittedPicture } from "./fit.ts";
+import type { PictureEncoder } from "./picture-encoder.ts";
 import type { Pooling } from "./trace-encoder.ts";
 
 /** Pictures of sizes of their own; undefined where one is broken. */
@@ -18,7 +19,7 @@ export interface PictureSource {
 }
 
 export interface ExtractOptions extends JobOptions {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   readonly pool: PictureSource;
   readonly imageSizePx: number;
   readonly pooling?: Pooling;
@@ -77,7 +78,7 @@ export function normalizeRows(features: Float32Array, dim: number): void {
 
 /** The shape of one picture's features: `[d]`, `[t, d]`, and with an axis of layers before it where there are several. */
 export function rowShape(
-  encoder: Encoder,
+  encoder: PictureEncoder,
   {
     pooling,
     imageSizePx,
@@ -94,7 +95,7 @@ export function rowShape(
  * that are not finite, and, unless broken pictures are skipped, for the first of them.
  */
 export async function* featureBatches(list: DataList, options: BatchOptions): AsyncGenerator<FeatureBatch> {
-  const { pool, batchSize = 32, startAt = 0, signal, onProgress } = options;
+  const { pool, batchSize = defaultBatchSize(options.imageSizePx), startAt = 0, signal, onProgress } = options;
   const n = list.entries.length;
   const load = (from: number): ReturnType<PictureSource["load"]> | undefined => {
     if (from >= n) return undefined;

@@ -5,20 +5,16 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { ConfigError, PlatformError } from "../core/index.ts";
-import type { Encoder } from "./encoder.ts";
 import type { FailedEntry } from "./extract.ts";
+import type { PictureEncoder } from "./picture-encoder.ts";
 
 /** What decides the numbers of a table, by plain names. */
 export type Settings = Readonly<Record<string, unknown>>;
 
-/** Tells networks apart: SHA-256 over the configuration and up to 1000 numbers of each parameter, evenly spread. */
-export function fingerprint({ config, params }: Pick<Encoder, "config" | "params">): string {
-  const hash = createHash("sha256").update(JSON.stringify(config));
-  for (const [name, data] of params) {
-    const step = Math.max(1, Math.floor(data.length / 1000));
-    const some = Float32Array.from({ length: Math.floor(data.length / step) }, (_, i) => data[i * step] ?? 0);
-    hash.update(`${name}:${data.length};`).update(new Uint8Array(some.buffer));
-  }
+/** SHA-256 over what tells a network from others. */
+export function fingerprint(encoder: Pick<PictureEncoder, "writeIdentity">): string {
+  const hash = createHash("sha256");
+  encoder.writeIdentity(hash);
   return hash.digest("hex");
 }
 

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { Owned } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { checkResizePolicy } from "./fit.ts";
-import { openModel } from "./model.ts";
+import { openEncoder } from "./model.ts";
 import { type Picture, readPicture } from "./picture.ts";
 import { type OpenPictureModel, PictureModel, type PictureOptions } from "./picture-model.ts";
 
@@ -21,13 +21,13 @@ export interface LoadedModel extends OpenPictureModel<Picture, "cpu"> {}
 
 const MAX_BATCH = 16;
 
-/** Opens a model for embedding: all that `openModel` opens. Throws FormatError, ConfigError. */
+/** Opens a model for embedding: all that `openEncoder` opens. Throws FormatError, ConfigError. */
 export async function loadModel(pathOrId: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
   const { arch, threads = availableParallelism() } = options;
   checkResizePolicy(options.resize); // refused before anything is read
   using owned = new Owned();
   const device = owned.use(openCpu({ threads }));
-  const { encoder, preprocessing, rules } = await openModel(pathOrId, device, { arch });
+  const { encoder, preprocessing, rules } = await openEncoder(pathOrId, device, { arch, imageSizePx: options.imageSizePx });
   owned.use(encoder);
   return new PictureModel(owned, { encoder, device: "cpu", preprocessing, rules, options, readPicture, maxBatch: MAX_BATCH });
 }

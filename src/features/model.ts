@@ -1,10 +1,13 @@
 /** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, a file of weights, or a model in the cache by its name. */
 import { dirname, join } from "node:path";
 import { ConfigError } from "../core/index.ts";
-import type { Device } from "../engine/runtime/index.ts";
+import type { Device, OrtEnv } from "../engine/runtime/index.ts";
 import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
 import { resolveModelPath } from "../weights/hub/index.ts";
+import { findOnnx } from "../weights/onnx/index.ts";
 import { Encoder } from "./encoder.ts";
+import { openOnnxModel } from "./onnx/open-onnx.ts";
+import type { PictureEncoder } from "./picture-encoder.ts";
 import {
   type DecodeRules,
   decodeRulesOf,
@@ -14,8 +17,12 @@ import {
   readProcessorRules,
 } from "./processor.ts";
 
-export interface OpenModel {
-  readonly encoder: Encoder;
+/** A device that computes, and the ONNX Runtime it computes with. */
+export type OrtDevice = Device & { readonly env: OrtEnv };
+
+/** What gives features, and how it wants its pictures. */
+export interface OpenEncoder {
+  readonly encoder: PictureEncoder;
   /** The size it wants its pictures in. */
   readonly imageSizePx: number;
   readonly mean: readonly number[];
@@ -27,12 +34,29 @@ export interface OpenModel {
   readonly dir: string;
 }
 
+/** A network whose weights are there. */
+export interface OpenModel extends OpenEncoder {
+  readonly encoder: Encoder;
+}
+
 /** By the model's own processor file; by its family's evaluation transform where weights come as a file. */
 function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
   if (processor === undefined) return familyPreprocessing(config);
   const at = join(dirname(file), "preprocessor_config.json");
   const todo = `correct it, or take it away beside "${file}"`;
   return readProcessorRules(processor, { file: at, imageSizePx: networkSizePx(config), todo });
+}
+
+/** Throws ConfigError unless there are means and deviations for each channel. */
+export function checkChannels(
+  { mean, std }: Preprocessing,
+  { model, channels }: { readonly model: string; readonly channels: number },
+): void {
+  if (mean.length === channels && std.length === channels) return;
+  throw new ConfigError(
+    `Cannot open model "${model}": it takes ${channels} channels and there are ${mean.length} means and ${std.length} deviations; give image_mean and image_std of ${channels} numbers in a preprocessor_config.json beside the weights`,
+    { keyPath: "model.channels" },
+  );
 }
 
 /**
@@ -46,14 +70,20 @@ export async function openModel(pathOrId: string, device: Device, options: ReadB
   const backbone = await readBackbone(path, options);
   const { config, tensors, file } = backbone;
   const preprocessing = preprocessingOf(backbone);
-  const { channels = 3 } = config;
-  if (preprocessing.mean.length !== channels || preprocessing.std.length !== channels)
-    throw new ConfigError(
-      `Cannot open model "${pathOrId}": it takes ${channels} channels and there are ${preprocessing.mean.length} means and ${preprocessing.std.length} deviations; give image_mean and image_std of ${channels} numbers in a preprocessor_config.json beside the weights`,
-      { keyPath: "model.channels" },
-    );
+  checkChannels(preprocessing, { model: pathOrId, channels: config.channels ?? 3 });
   const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
   const { mean, std, imageSizePx } = preprocessing;
   const dir = dirname(file);
   return { encoder: new Encoder({ config, params, device }), imageSizePx, mean, std, preprocessing, rules: await decodeRulesOf(dir), dir };
+}
+
+export interface OpenEncoderOptions extends ReadBackboneOptions {
+  /** The side of the pictures to come: with it a graph is tried that nothing describes. */
+  readonly imageSizePx?: number | undefined;
+}
+
+/** Opens all that gives features: what `openModel` opens, and ONNX files and folders (`findOnnx`), which have no weights. Throws as they do. */
+export async function openEncoder(pathOrId: string, device: OrtDevice, options: OpenEncoderOptions = {}): Promise<OpenEncoder> {
+  const onnx = await findOnnx((await resolveModelPath(pathOrId)) ?? pathOrId);
+  return onnx === undefined ? await openModel(pathOrId, device, options) : await openOnnxModel(onnx, device.env, options);
 }

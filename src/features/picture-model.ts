@@ -1,12 +1,12 @@
 /** @file A model that is open, from pictures to tokens: the same class in Node and in the browser, which differ in how pictures are read. Needs no Node. */
 import { ConfigError, FormatError, type Owned } from "../core/index.ts";
 import type { RgbImage } from "../images/index.ts";
-import { backboneWidth, isViT, prefixTokens } from "../nn/index.ts";
-import type { Encoded, Encoder } from "./encoder.ts";
-import { checkPictureSize, checkResizePolicy, fitPicture, type FitOptions, type FittedPicture, type ResizePolicy } from "./fit.ts";
+import type { Encoded } from "./encoder.ts";
+import { checkResizePolicy, fitPicture, type FitOptions, type FittedPicture, type ResizePolicy } from "./fit.ts";
 import { type ImageFeatures, type LayerFeatures, splitTokens } from "./image-features.ts";
+import type { PictureEncoder } from "./picture-encoder.ts";
 import type { DecodeRules, Preprocessing } from "./processor-rules.ts";
-import { type PictureSize, resolveLayers, sidesOf } from "./trace-encoder.ts";
+import { type PictureSize, sidesOf } from "./trace-encoder.ts";
 
 /** What a caller says of pictures. */
 export interface PictureOptions {
@@ -50,22 +50,22 @@ export interface OpenPictureModel<P, Device extends string> extends AsyncDisposa
 }
 
 export interface PictureModelParts<P, Device extends string> {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   readonly device: Device;
   readonly preprocessing: Preprocessing;
   /** How the model's own pictures were read. */
   readonly rules: DecodeRules;
   readonly options: PictureOptions;
-  readonly readPicture: (picture: P, rules: DecodeRules) => Promise<RgbImage>;
+  readonly readPicture: (picture: P, rules: DecodeRules, signal?: AbortSignal) => Promise<RgbImage>;
   /** Pictures at once; arrays are cut into powers of two up to it, so that few programs are compiled. */
   readonly maxBatch: number;
 }
 
 interface Work<P> {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   readonly fit: FitOptions;
   readonly maxBatch: number;
-  readonly read: (picture: P) => Promise<RgbImage>;
+  readonly read: (picture: P, signal: AbortSignal | undefined) => Promise<RgbImage>;
 }
 
 /** Takes what is owned, the encoder among it. Throws ConfigError for a policy or size that cannot be. */
@@ -84,14 +84,14 @@ export class PictureModel<P, Device extends string> implements OpenPictureModel<
     const { encoder, options, rules, readPicture, maxBatch } = parts;
     const { decode = rules.decode, alpha = rules.alpha, resize, imageSizePx = parts.preprocessing.imageSizePx } = options;
     checkResizePolicy(resize);
-    checkPictureSize(imageSizePx, encoder.patchSizePx);
+    encoder.checkSize(imageSizePx);
     const fit = { preprocessing: { ...parts.preprocessing, imageSizePx }, patchSizePx: encoder.patchSizePx, resize };
-    this.width = backboneWidth(encoder.config);
+    this.width = encoder.width;
     this.patchSizePx = encoder.patchSizePx;
     this.heads = encoder.heads;
     this.imageSizePx = imageSizePx;
     this.device = parts.device;
-    this.#work = { encoder, fit, maxBatch, read: (picture) => readPicture(picture, { decode, alpha }) };
+    this.#work = { encoder, fit, maxBatch, read: (picture, signal) => readPicture(picture, { decode, alpha }, signal) };
     this.#owned = owned.move();
   }
 
@@ -128,13 +128,13 @@ function isList<P>(images: P | readonly P[]): images is readonly P[] {
 
 async function embedAll<P>(pictures: readonly P[], work: Work<P>, options: EmbedImageOptions): Promise<ImageFeatures[]> {
   const { encoder, maxBatch } = work;
-  resolveLayers(encoder.config, options.layers); // refused before anything is read
+  encoder.blocks(options.layers); // refused before anything is read
   encoder.checkAttention(options.attention ?? false);
   const found: ImageFeatures[] = [];
   for (let from = 0; from < pictures.length; from += maxBatch) {
     options.signal?.throwIfAborted();
     const some = pictures.slice(from, from + maxBatch);
-    const fitted = await Promise.all(some.map(async (p) => fitPicture(await work.read(p), work.fit)));
+    const fitted = await Promise.all(some.map(async (p) => fitPicture(await work.read(p, options.signal), work.fit)));
     for (const batch of batchesOf(fitted)) found.push(...(await embedBatch(batch, encoder, options)));
   }
   return found;
@@ -156,15 +156,14 @@ function* batchesOf(pictures: readonly FittedPicture[]): Generator<readonly [Fit
 
 async function embedBatch(
   batch: readonly [FittedPicture, ...FittedPicture[]],
-  encoder: Encoder,
+  encoder: PictureEncoder,
   { attention = false, layers, signal }: EmbedImageOptions,
 ): Promise<ImageFeatures[]> {
   const [{ sizePx, planes }] = batch;
   const images = new Float32Array(batch.length * planes.length);
   for (const [i, picture] of batch.entries()) images.set(picture.planes, i * planes.length);
-  const { config } = encoder;
-  const asked = layers === undefined ? undefined : resolveLayers(config, layers);
-  const blocks = [...new Set([...(asked ?? []), ...resolveLayers(config)])]; // the last one is always there
+  const asked = layers === undefined ? undefined : encoder.blocks(layers);
+  const blocks = [...new Set([...(asked ?? []), ...encoder.blocks()])]; // the last one is always there
   const encoded = await encoder.encode(images, { pool: "all", sizePx, attention, layers: blocks, signal });
   return batch.map((_, index) => toFeatures(encoded, { index, encoder, sizePx, blocks, asked }));
 }
@@ -172,7 +171,7 @@ async function embedBatch(
 interface Place {
   /** Which picture of the batch. */
   readonly index: number;
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   readonly sizePx: PictureSize;
   /** The blocks computed. */
   readonly blocks: readonly number[];
@@ -180,9 +179,9 @@ interface Place {
 }
 
 function toFeatures(encoded: Encoded, { index, encoder, sizePx, blocks, asked }: Place): ImageFeatures {
-  const { config, heads } = encoder;
+  const { heads, width, prefix } = encoder;
   const grid = encoder.grid(sizePx);
-  const layout = { width: backboneWidth(config), prefix: isViT(config) ? prefixTokens(config) : 1 };
+  const layout = { width, prefix };
   const patches = grid.rows * grid.columns;
   const size = (layout.prefix + patches) * layout.width;
   const layerOf = (block: number): LayerFeatures => {
@@ -192,7 +191,7 @@ function toFeatures(encoded: Encoded, { index, encoder, sizePx, blocks, asked }:
       throw new FormatError("Cannot embed: the features are not finite; the weights are damaged, or not of this architecture");
     return splitTokens(tokens, layout);
   };
-  const [last = 0] = resolveLayers(config);
+  const [last = 0] = encoder.blocks();
   return {
     ...layerOf(last),
     grid,

@@ -3,7 +3,14 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type DecodeRules, FOREIGN_RULES, runDecodeRules } from "./processor-rules.ts";
 
-export { type DecodeRules, familyPreprocessing, networkSizePx, type Preprocessing, readProcessorRules } from "./processor-rules.ts";
+export {
+  type DecodeRules,
+  familyPreprocessing,
+  networkSizePx,
+  type Preprocessing,
+  readProcessorRules,
+  runDecodeRules,
+} from "./processor-rules.ts";
 
 /** The rules of the run that weights in `<run>/exported/<name>` come from; models of others are met as Pillow reads files. */
 export async function decodeRulesOf(dir: string): Promise<DecodeRules> {

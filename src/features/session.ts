@@ -3,34 +3,37 @@ import { availableParallelism } from "node:os";
 import { ConfigError, Owned } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { openEvalPool } from "../images/node/index.ts";
+import { defaultBatchSize } from "./batch-size.ts";
 import type { ExtractRequest } from "./embed.ts";
-import type { Encoder } from "./encoder.ts";
 import type { PictureSource } from "./extract.ts";
 import { openFitSource } from "./fit-source.ts";
-import { checkPictureSize, checkResizePolicy, type ResizePolicy, withPolicy } from "./fit.ts";
-import { openModel } from "./model.ts";
+import { checkResizePolicy, type ResizePolicy, withPolicy } from "./fit.ts";
+import { openEncoder } from "./model.ts";
+import type { PictureEncoder } from "./picture-encoder.ts";
 import type { DecodeRules, Preprocessing } from "./processor.ts";
 
 /** Owns device, network and workers: use with `await using`. */
 export interface EmbedSession extends AsyncDisposable {
-  readonly encoder: Encoder;
+  readonly encoder: PictureEncoder;
   readonly pictures: PictureSource;
   readonly imageSizePx: number;
+  /** Pictures at once. */
+  readonly batchSize: number;
   /** What the pixels went through: written beside features. */
   readonly preprocessing: Preprocessing & DecodeRules & { readonly policy?: ResizePolicy };
 }
 
-/** Opens a model as asked for. Throws ConfigError for a size that is no whole number of patches, and what `openModel` throws. */
+/** Opens a model as asked for. Throws ConfigError for a size that is no whole number of patches, and what `openEncoder` throws. */
 export async function openSession(request: ExtractRequest): Promise<EmbedSession> {
   const { model, arch, resize, threads = availableParallelism() } = request;
   checkResizePolicy(resize);
   using owned = new Owned();
   const device = owned.use(openCpu({ threads }));
-  const { encoder, preprocessing: own, rules: trained } = await openModel(model, device, { arch });
+  const { encoder, preprocessing: own, rules: trained } = await openEncoder(model, device, { arch, imageSizePx: request.imageSizePx });
   owned.use(encoder);
   const imageSizePx = request.imageSizePx ?? own.imageSizePx;
   const patchSizePx = encoder.patchSizePx;
-  checkPictureSize(imageSizePx, patchSizePx);
+  encoder.checkSize(imageSizePx);
   const rules = { decode: request.decode ?? trained.decode, alpha: request.alpha ?? trained.alpha };
   const fitted = withPolicy({ ...own, imageSizePx }, resize);
   const preprocessing = { ...fitted, ...rules };
@@ -48,6 +51,7 @@ export async function openSession(request: ExtractRequest): Promise<EmbedSession
     encoder,
     pictures: workers ?? openFitSource({ preprocessing: fitted, patchSizePx, resize, rules }),
     imageSizePx,
+    batchSize: request.batchSize ?? defaultBatchSize(imageSizePx),
     preprocessing: isOurs ? { ...preprocessing, policy: resize } : preprocessing,
     async [Symbol.asyncDispose]() {
       await workers?.[Symbol.asyncDispose]();

@@ -12,6 +12,7 @@ import type { CheckResult } from "./check.ts";
 import { type Job, outputsOf, processorOf, tensorsOf } from "./job.ts";
 import { checkExportOptions, checkOut, checkSize, type ExportFormat, type ExportOptions } from "./options.ts";
 import type { WeightDType } from "./stored-weights.ts";
+import { METADATA } from "./metadata.ts";
 import { checkOnnx, checkWritten } from "./verify.ts";
 import { onnxPath, writeFolderLookedAt, writeLookedAt, writeOnnx, writeOnnxInto } from "./write-export.ts";
 
@@ -79,7 +80,11 @@ function graphOf(job: Job): OnnxModel {
     dtype,
     imageSizePx: options.dynamic === true ? "open" : imageSizePx,
     batch: options.batchSize ?? "open",
-    metadata: { "tricera.config": JSON.stringify(config), preprocessor_config: JSON.stringify(processorOf(job)) },
+    metadata: {
+      [METADATA.config]: JSON.stringify(config),
+      [METADATA.decode]: JSON.stringify(model.rules),
+      [METADATA.processor]: JSON.stringify(processorOf(job)),
+    },
   });
 }
 
