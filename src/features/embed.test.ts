@@ -41,13 +41,15 @@ function expectNear(mine: ArrayLike<number>, wanted: ArrayLike<number>, toleranc
 }
 
 /** All tokens of one picture, straight from decoder and network. */
-async function tokensOf(name: string): Promise<Float32Array> {
+async function tokensOf(name: string, sizePx = 16): Promise<Float32Array> {
   using device = openCpu({ threads: 1 });
   const { encoder, mean, std } = await openModel(model, device);
   using closing = encoder;
   const image = await loadImage({ path: join(data, name) }, { decode: "python" });
-  const planes = normalise(evalCrop(image, { imageSizePx: 16, resize: "square", kernel: "bicubic" }), { mean, std });
-  return (await closing.encode(planes, { pool: "all", sizePx: 16 })).features.slice();
+  const planes = normalise(evalCrop(image, { imageSizePx: sizePx, resize: "square", kernel: "bicubic" }), { mean, std });
+  const whole = sizePx - (sizePx % 4); // what the network sees of it
+  const seen = planes.filter((_, i) => i % sizePx < whole && Math.floor(i / sizePx) % sizePx < whole);
+  return (await closing.encode(seen, { pool: "all", sizePx: whole })).features.slice();
 }
 
 describe("embed() writes tables", () => {
@@ -201,6 +203,15 @@ describe("embed() with broken images", () => {
   });
 });
 
+test("a size that leaves pixels over: the network sees whole patches from the left and the top, and that is said", async () => {
+  const said: string[] = [];
+  const { shape } = await run("edges.npy", { imageSizePx: 18, pool: "patch", onNotice: (line) => said.push(line) });
+  expect(shape).toEqual([5, 16, 12]);
+  const { features } = await readFeatureTable(out("edges.npy"));
+  expectNear(features.subarray(0, 16 * 12), (await tokensOf(NAMES[0] ?? "", 18)).subarray(-16 * 12));
+  expect(said.join()).toMatch(/18 px are no multiple of patches of 4 px: 2 px at the right and at the bottom .*--image-size 16 or 20/);
+});
+
 describe("embed() refuses", () => {
   test("to overwrite, unless told to; a folder; a suffix that is no format; tokens in a .csv: all before it computes", async () => {
     await run("kept.npy");
@@ -214,7 +225,8 @@ describe("embed() refuses", () => {
     await expect(run("folder.npy", { overwrite: true, model: nowhere })).rejects.toThrow(/it is a folder/);
     await expect(run("t.txt", { model: nowhere })).rejects.toThrow(/its suffix names no table format; use \.safetensors, \.npy, \.csv/);
     await expect(run("p.csv", { pool: "patch", model: nowhere })).rejects.toThrow(/a row of \.csv holds one vector/);
-    await expect(run("s.npy", { imageSizePx: 18 })).rejects.toThrow(/Cannot embed at 18 px: patches are 4 px; use 16 or 20/);
+    for (const imageSizePx of [3, 16.5, Number.NaN])
+      await expect(run("s.npy", { imageSizePx })).rejects.toThrow(/Cannot embed at (3|16\.5|NaN) px: patches are 4 px; /);
     await expect(run("d.npy", { data: join(root, "nothing") })).rejects.toThrow(PlatformError);
   });
 

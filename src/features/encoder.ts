@@ -76,6 +76,11 @@ export class Encoder implements PictureEncoder {
     return resolveLayers(this.config, layers);
   }
 
+  /** A ViT's: what is left over is not seen. */
+  get takesPartialPatches(): boolean {
+    return isViT(this.config);
+  }
+
   /** Throws ConfigError for a square that is no whole number of patches. */
   checkSize(sizePx: number): void {
     checkPictureSize(sizePx, this.patchSizePx);

@@ -26,7 +26,9 @@ export interface PictureEncoder extends Disposable {
   dim(pool: Pooling): number;
   /** Blocks by their numbers; the last one where none are named. Throws ConfigError for those that cannot be given. */
   blocks(layers?: readonly number[]): readonly number[];
-  /** Throws ConfigError for a square that is not taken. */
+  /** Whether `encode` takes pictures that are no whole number of patches: pixels left over at the right and at the bottom are not seen. */
+  readonly takesPartialPatches: boolean;
+  /** Throws ConfigError for a square that is not taken, or not seen to its edges. */
   checkSize(sizePx: number): void;
   /** Throws ConfigError where attention is wanted and there is none. */
   checkAttention(isWanted: boolean): void;

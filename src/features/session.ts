@@ -33,7 +33,7 @@ export async function openSession(request: ExtractRequest): Promise<EmbedSession
   owned.use(encoder);
   const imageSizePx = request.imageSizePx ?? own.imageSizePx;
   const patchSizePx = encoder.patchSizePx;
-  encoder.checkSize(imageSizePx);
+  checkEdges(encoder, imageSizePx, request.onNotice);
   const rules = { decode: request.decode ?? trained.decode, alpha: request.alpha ?? trained.alpha };
   const fitted = withPolicy({ ...own, imageSizePx }, resize);
   const preprocessing = { ...fitted, ...rules };
@@ -58,6 +58,18 @@ export async function openSession(request: ExtractRequest): Promise<EmbedSession
       all[Symbol.dispose]();
     },
   };
+}
+
+/** Says which pixels are not seen where a size leaves some over. Throws ConfigError for a size that is not taken. */
+function checkEdges(encoder: PictureEncoder, sizePx: number, onNotice: ExtractRequest["onNotice"]): void {
+  const { patchSizePx, takesPartialPatches } = encoder;
+  const rest = sizePx % patchSizePx;
+  if (!takesPartialPatches || !Number.isInteger(sizePx) || sizePx < patchSizePx || rest === 0) return encoder.checkSize(sizePx);
+  const whole = sizePx - rest;
+  onNotice?.(
+    `${sizePx} px are no multiple of patches of ${patchSizePx} px: ${rest} px at the right and at the bottom are not seen, as in Python; ` +
+      `--image-size ${whole} or ${whole + patchSizePx} shows everything`,
+  );
 }
 
 /** Throws ConfigError for what needs pictures of one size. */

@@ -47,10 +47,19 @@ export function sidesOf(size: PictureSize): { readonly height: number; readonly 
   return typeof size === "number" ? { height: size, width: size } : size;
 }
 
-/** The patches of a picture of that size. */
+/** The patches of a picture of that size: whole ones only, as a convolution without padding cuts them. */
 export function gridOfSize(config: BackboneConfig, size: PictureSize): Grid {
   const { height, width } = sidesOf(size);
-  return { rows: gridSideOf(config, height), columns: gridSideOf(config, width) };
+  return { rows: Math.floor(gridSideOf(config, height)), columns: Math.floor(gridSideOf(config, width)) };
+}
+
+/** Images `[b, c, y, x]` without the pixels at the right and at the bottom that fill no patch of a ViT; all of them for another network. */
+function wholePatches(images: Tensor, config: BackboneConfig, { rows, columns }: Grid): Tensor {
+  if (!isViT(config)) return images;
+  const [height, width] = [rows * config.patchSizePx, columns * config.patchSizePx];
+  const [, , y = height, x = width] = images.shape;
+  const cut = y === height ? images : slice(images, 2, [0, height]);
+  return x === width ? cut : slice(cut, 3, [0, width]);
 }
 
 /** Blocks counted from 0, in the order asked for. Throws ConfigError for a block that is not there, comes twice, or is no ViT's. */
@@ -78,7 +87,8 @@ export function traceEncoder(config: BackboneConfig, what: EncoderRequest): Retu
   const builder = new Builder();
   const params = traceParams(builder, backboneSpecs(config), { prefix: "backbone." });
   const { height, width } = sidesOf(what.sizePx);
-  const images = builder.input("images", [what.batch, config.channels ?? 3, height, width]);
+  const given = builder.input("images", [what.batch, config.channels ?? 3, height, width]);
+  const images = wholePatches(given, config, gridOfSize(config, what.sizePx));
   const blocks = resolveLayers(config, what.layers);
   const layers = isViT(config) ? vitLayers(params, images, { config, what, blocks }) : [mapTokens(params, images, config)];
   const [first, ...others] = layers.map((tokens) => pooled(tokens, what)) as [Tensor, ...Tensor[]]; // there is at least one layer

@@ -32,6 +32,7 @@ export class OnnxEncoder implements PictureEncoder {
   readonly prefix: number;
   readonly heads: number;
   readonly patchSizePx: number;
+  readonly takesPartialPatches = false;
   readonly #options: OnnxEncoderOptions;
 
   constructor(options: OnnxEncoderOptions) {
