@@ -3,14 +3,15 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ConfigError, FormatError, type HostTensor, Rng, sizeOf } from "../../core/index.ts";
+import { ConfigError, FormatError, type HostTensor, sizeOf } from "../../core/index.ts";
 import { decodeModel, encodeModel, type OnnxModel } from "../../engine/onnx/index.ts";
 import { openCpu, openOrt } from "../../engine/runtime/index.ts";
-import { type BackboneConfig, backboneSpecs, initParam, type ViTConfig } from "../../nn/index.ts";
+import type { BackboneConfig, ViTConfig } from "../../nn/index.ts";
 import { writeModelFolder, writeSafetensors } from "../../weights/index.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
+import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
 import { Encoder } from "../encoder.ts";
 import { openModel } from "../model.ts";
+import { weightsInUse } from "../testing/weights-in-use.ts";
 import { buildModel } from "./build-model.ts";
 import { checkOutputsOf, onnxRun } from "./check.ts";
 import { exportModel } from "./export-model.ts";
@@ -47,19 +48,6 @@ const FAMILIES = {
   ResNet: { config: TINY_RESNET, sizePx: 64 },
 } as const;
 
-/** Weights that are all in use: positions, biases and scales far from 0. */
-function weightsOf(config: BackboneConfig): ReadonlyMap<string, HostTensor> {
-  if ("family" in config) return convWeights(config, 3);
-  const rng = new Rng(4);
-  return new Map(
-    backboneSpecs(config).map((spec) => {
-      const data = new Float32Array(sizeOf(spec.shape));
-      initParam({ ...spec, init: { kind: "normal", std: 0.3 } }, data, rng);
-      return [spec.name, { dtype: "f32", shape: spec.shape, data }] as const;
-    }),
-  );
-}
-
 let root = "";
 const dirs = new Map<BackboneConfig, string>();
 beforeAll(async () => {
@@ -68,8 +56,8 @@ beforeAll(async () => {
     const isResNet = "family" in config && config.family === "resnet"; // a folder of timm's has the published widths only
     const at = join(root, isResNet ? `${name}.safetensors` : name);
     dirs.set(config, at);
-    if (isResNet) await writeSafetensors(at, weightsOf(config));
-    else await writeModelFolder(at, { config, tensors: weightsOf(config) });
+    if (isResNet) await writeSafetensors(at, weightsInUse(config));
+    else await writeModelFolder(at, { config, tensors: weightsInUse(config) });
   }
 });
 afterAll(() => rm(root, { recursive: true }));
@@ -164,7 +152,7 @@ async function optimized(
 
 test("positions resized as Meta does are computed in the model, the native size apart", async () => {
   const config: ViTConfig = { ...V1, posInterpolation: "meta-offset" };
-  const tensors = weightsOf(config);
+  const tensors = weightsInUse(config);
   using device = openCpu({ threads: 1 });
   using encoder = new Encoder({ config, params: floatsOf(tensors), device });
   const outputs = ["last_hidden_state"] as const;
@@ -207,12 +195,12 @@ test("safetensors hold the weights under their published names, and are opened a
   using device = openCpu({ threads: 1 });
   const { encoder } = await openModel(out, device, { arch: V1 });
   encoder[Symbol.dispose]();
-  expect(encoder.params.get("blocks.1.attn.qkv.weight")).toEqual(weightsOf(V1).get("blocks.1.attn.qkv.weight")?.data);
+  expect(encoder.params.get("blocks.1.attn.qkv.weight")).toEqual(weightsInUse(V1).get("blocks.1.attn.qkv.weight")?.data);
 });
 
 test("what fails its check is not left, and what was there before stays", async () => {
   const dir = join(root, "unfinished");
-  await writeModelFolder(dir, { config: V1, tensors: damaged(weightsOf(V1)) });
+  await writeModelFolder(dir, { config: V1, tensors: damaged(weightsInUse(V1)) });
   const out = newFile();
   await writeFile(out, "before");
   await expect(exportModel({ ...common, model: dir, out, overwrite: true })).rejects.toThrow(FormatError);
@@ -244,7 +232,7 @@ test.each([
 ])("an open %s refuses pictures that are no whole steps, at every output", async (_, config, sizePx) => {
   using device = openCpu({ threads: 1 });
   for (const name of ["cls", "mean"] as const) {
-    const graph = buildModel({ config, tensors: weightsOf(config), outputs: [name], imageSizePx: "open", batch: "open", dtype: "f32" });
+    const graph = buildModel({ config, tensors: weightsInUse(config), outputs: [name], imageSizePx: "open", batch: "open", dtype: "f32" });
     const { run, session } = onnxRun(device.env, encodeModel(graph), [name]);
     using _closing = session;
     const width = "family" in config ? config.widths[3] : config.width;
@@ -255,7 +243,7 @@ test.each([
 
 test("an export of a damaged model leaves nothing", async () => {
   const dir = join(root, "cut off");
-  await writeModelFolder(dir, { config: V1, tensors: weightsOf(V1) });
+  await writeModelFolder(dir, { config: V1, tensors: weightsInUse(V1) });
   const file = join(dir, "model.safetensors");
   const bytes = await readFile(file);
   await writeFile(file, bytes.subarray(0, bytes.length - 100));

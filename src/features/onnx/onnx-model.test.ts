@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ConfigError, FormatError, type HostTensor, Rng, sizeOf } from "../../core/index.ts";
+import { ConfigError, FormatError } from "../../core/index.ts";
 import { expectClose, goldenBase, goldenTensor, goldenTolerance, hasGolden, loadGolden } from "../../core/testing/golden.ts";
 import { decodeModel, encodeModel, type OnnxModel } from "../../engine/onnx/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
-import { type BackboneConfig, backboneSpecs, initParam, type ViTConfig } from "../../nn/index.ts";
+import type { BackboneConfig, ViTConfig } from "../../nn/index.ts";
 import { writeModelFolder, writeSafetensors } from "../../weights/index.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
+import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
 import { embed } from "../embed.ts";
 import type { EncodeRequest } from "../encoder.ts";
 import { exportModel } from "../export/export-model.ts";
@@ -18,6 +18,7 @@ import { loadModel } from "../load-model.ts";
 import { openEncoder, openModel } from "../model.ts";
 import { readFeatureTable } from "../table.ts";
 import { writePicture } from "../testing/tiny-model.ts";
+import { weightsInUse } from "../testing/weights-in-use.ts";
 import type { Pooling } from "../trace-encoder.ts";
 
 const V1: ViTConfig = {
@@ -47,18 +48,6 @@ const NETWORKS = {
   ResNet: { config: TINY_RESNET, sizePx: 64 },
 } as const;
 
-function weightsOf(config: BackboneConfig): ReadonlyMap<string, HostTensor> {
-  if ("family" in config) return convWeights(config, 3);
-  const rng = new Rng(4);
-  return new Map(
-    backboneSpecs(config).map((spec) => {
-      const data = new Float32Array(sizeOf(spec.shape));
-      initParam({ ...spec, init: { kind: "normal", std: 0.3 } }, data, rng);
-      return [spec.name, { dtype: "f32", shape: spec.shape, data }] as const;
-    }),
-  );
-}
-
 let root = "";
 const dirs = new Map<BackboneConfig, string>();
 beforeAll(async () => {
@@ -67,8 +56,8 @@ beforeAll(async () => {
     const isResNet = "family" in config && config.family === "resnet"; // a folder of timm's has the published widths only
     const at = join(root, isResNet ? `${name}.safetensors` : name);
     dirs.set(config, at);
-    if (isResNet) await writeSafetensors(at, weightsOf(config));
-    else await writeModelFolder(at, { config, tensors: weightsOf(config) });
+    if (isResNet) await writeSafetensors(at, weightsInUse(config));
+    else await writeModelFolder(at, { config, tensors: weightsInUse(config) });
   }
   for (const [i, name] of ["a", "b", "c"].entries())
     await writePicture(join(root, "photos", name, `${name}.png`), { colour: [60 * i, 90, 20], seed: i });
@@ -142,7 +131,7 @@ describe("what our exports carry", () => {
   test("is their preprocessing, size and rules of decoding, without any file beside them", async () => {
     const run = at("run");
     const last = join(run, "exported", "last");
-    await writeModelFolder(last, { config: V1, tensors: weightsOf(V1) });
+    await writeModelFolder(last, { config: V1, tensors: weightsInUse(V1) });
     await writeFile(join(run, "config.json"), JSON.stringify({ config: { data: { decode: "managed", alpha: "white" } } }));
     using device = openCpu({ threads: 1 });
     const { encoder, ...wanted } = await openModel(last, device);
