@@ -1,15 +1,25 @@
 /** @file The page of examples/web, built as its README says and used as a person uses it. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writePicture, writeTinyModel } from "../features/testing/tiny-model.ts";
-import { encodePng } from "../images/node/index.ts";
+import { decodeImage, encodePng } from "../images/node/index.ts";
 import { whyNoBrowser } from "./testing/bundle.ts";
 import { openChromium } from "./testing/chromium.ts";
 import { serveStatic, type StaticServer } from "./testing/static-server.ts";
+
+/** What of a page's globals is used inside it. */
+interface Inside {
+  readonly document: {
+    querySelector(selector: string): { getAttribute(name: string): string | null; dispatchEvent(event: object): boolean } | null;
+  };
+  readonly DataTransfer: new () => { readonly items: { add(file: object): void } };
+  readonly DragEvent: new (name: string, options: object) => object;
+  readonly File: new (parts: readonly string[], name: string) => object;
+}
 
 const missing = whyNoBrowser();
 const NAMES = ["config.json", "preprocessor_config.json", "model.safetensors"] as const;
@@ -83,6 +93,45 @@ describe.skipIf(missing !== undefined)(`examples/web in Chromium${missing === un
     await page.click("button[data-view=picture]");
     seen.push(await pixels("a"));
     expect(new Set(seen).size).toBe(5);
+  });
+
+  test("tells the value of a patch under the pointer, on one scale for both pictures", async () => {
+    await page.click("button[data-view=similar]");
+    expect(await text("#low")).toMatch(/^-?[01]\.\d\d$/);
+    expect(await text("#high")).toBe("1");
+    const box = (await page.locator("#panel-a canvas").boundingBox())!; // it is shown
+    await page.mouse.move(box.x + box.width * 0.1, box.y + box.height * 0.1);
+    expect(await page.locator("#panel-a .mark.hover").getAttribute("data-value")).toBe("1.00"); // the framed patch with itself
+  });
+
+  test("keys move over the patches and choose one", async () => {
+    const own = (): Promise<string | null> => page.locator("#panel-a .mark.own").getAttribute("style");
+    const before = await own();
+    await page.focus("#panel-a canvas");
+    for (const key of ["ArrowDown", "ArrowRight", "Enter"]) await page.keyboard.press(key);
+    await page.waitForFunction(
+      (style) => (globalThis as unknown as Inside).document.querySelector("#panel-a .mark.own")?.getAttribute("style") !== style,
+      before,
+    );
+    expect(await page.locator("#panel-a .mark.hover").getAttribute("data-value")).not.toBe("");
+  });
+
+  test("saves what is shown", async () => {
+    const [saved] = await Promise.all([page.waitForEvent("download"), page.click("#panel-a .save")]);
+    expect(saved.suggestedFilename()).toBe("tricera-a.png");
+    const shown = await decodeImage(await readFile(await saved.path()));
+    expect([shown.width, shown.height]).toEqual([1024, 1024]);
+  });
+
+  test("takes a model that is dropped beside the panels, and tells what it cannot take", async () => {
+    await page.evaluate(() => {
+      const { DataTransfer, DragEvent, File, document } = globalThis as unknown as Inside;
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["PK"], "pytorch_model.bin"));
+      document.querySelector("#top")?.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.waitForSelector("#status.bad");
+    expect(await text("#status")).toMatch(/it has no model\.safetensors; convert "pytorch_model\.bin" with "tricera models convert"/);
   });
 
   test("takes a picture away, and is dark where dark is wanted", async () => {

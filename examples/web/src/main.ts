@@ -2,7 +2,9 @@
 import "./style.css";
 import type { Progress } from "tricera/web";
 import { Client, Stopped } from "./client.ts";
-import { drawMap, headOf, heatMap, peaksCut, rangeOf, rgbMap } from "./paint.ts";
+import { listenToFiles } from "./files.ts";
+import { drawHeads } from "./heads.ts";
+import { drawRamp, headOf, heatMap, peaksCut, rangeOf, rgbMap } from "./paint.ts";
 import { Panel, type PanelEvents } from "./panel.ts";
 import { type ModelInfo, type Similar, type Slot, SLOTS } from "./protocol.ts";
 
@@ -27,6 +29,7 @@ const events: PanelEvents = {
   onPicture: (slot, file) => void setPicture(slot, file),
   onPatch: (slot, patch) => void choosePatch(slot, patch),
   onRemove: (slot) => void removePicture(slot),
+  valueOf: (slot, patch) => (view === "similar" ? chosen?.maps[slot]?.values[patch]?.toFixed(2) : undefined),
 };
 const panels: Readonly<Record<Slot, Panel>> = {
   a: new Panel("a", byId("panel-a"), events),
@@ -135,7 +138,7 @@ function mapOf(slot: Slot): ImageData | undefined {
   const own = chosen?.maps[slot];
   if (view !== "similar" || own === undefined) return undefined;
   // one scale for both pictures, so that they can be compared
-  return heatMap(own.values, grid, [rangeOf(...Object.values(chosen?.maps ?? {}).map((m) => m.values))[0], 1]);
+  return heatMap(own.values, grid, similarRange());
 }
 
 function redraw(): void {
@@ -149,7 +152,31 @@ function redraw(): void {
     panel.mark("best", isSimilar && chosen?.slot !== slot ? chosen?.maps[slot]?.best : undefined);
   }
   byId("hint").textContent = hint();
-  drawHeads();
+  drawLegend();
+  drawHeads(byId("heads"), {
+    pictures: view === "attention" ? SLOTS.flatMap((slot) => panels[slot].embedded ?? []) : [],
+    chosen: head,
+    smooth,
+    onChoose: (next) => {
+      head = next;
+      redraw();
+    },
+  });
+}
+
+/** The ends of the scale that both pictures share. */
+function similarRange(): readonly [number, number] {
+  return [rangeOf(...Object.values(chosen?.maps ?? {}).map((m) => m.values))[0], 1];
+}
+
+function drawLegend(): void {
+  const isShown = view === "similar" && chosen !== undefined;
+  byId("legend").hidden = !isShown;
+  if (!isShown) return;
+  const [low, high] = similarRange();
+  byId("low").textContent = low.toFixed(2);
+  byId("high").textContent = high.toFixed(0);
+  drawRamp(byId<HTMLCanvasElement>("ramp"));
 }
 
 function hint(): string {
@@ -176,48 +203,15 @@ function setView(next: View): void {
   redraw();
 }
 
-function drawHeads(): void {
-  const strip = byId("heads");
-  const shown = SLOTS.filter((slot) => (panels[slot].embedded?.attention.length ?? 0) > 0);
-  strip.hidden = view !== "attention" || shown.length === 0;
-  if (strip.hidden || info === undefined) return;
-  const names: (number | "mean")[] = ["mean", ...Array.from({ length: info.heads }, (_, i) => i)];
-  strip.replaceChildren(...names.map((name) => headButton(name, shown)));
-}
-
-function headButton(name: number | "mean", shown: readonly Slot[]): HTMLButtonElement {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.setAttribute("aria-pressed", String(name === head));
-  const pictures = document.createElement("span");
-  pictures.className = "thumbs";
-  for (const slot of shown) {
-    const { grid, attention } = panels[slot].embedded!; // shown are those that have one
-    const values = headOf(attention, grid, name);
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [96, Math.round((96 * grid.rows) / grid.columns)];
-    drawMap(canvas, heatMap(values, grid, peaksCut(values)), { smooth: byId<HTMLInputElement>("smooth").checked });
-    pictures.append(canvas);
-  }
-  const label = document.createElement("small");
-  label.textContent = name === "mean" ? "all heads" : `head ${name + 1}`;
-  button.append(pictures, label);
-  button.addEventListener("click", () => {
-    head = name;
-    redraw();
-  });
-  return button;
-}
-
-function chooseModel(files: FileList | null): void {
-  chosenFiles = [...(files ?? [])];
+function chooseModel(files: readonly File[]): void {
+  chosenFiles = files;
   if (chosenFiles.length === 0) return;
   byId<HTMLInputElement>("source").value = "";
   void loadModel();
 }
 
 for (const id of ["files", "folder"])
-  byId<HTMLInputElement>(id).addEventListener("change", (e) => chooseModel((e.target as HTMLInputElement).files));
+  byId<HTMLInputElement>(id).addEventListener("change", (e) => chooseModel([...((e.target as HTMLInputElement).files ?? [])]));
 byId("choose-files").addEventListener("click", () => byId("files").click());
 byId("choose-folder").addEventListener("click", () => byId("folder").click());
 byId("model").addEventListener("submit", (event) => {
@@ -231,9 +225,9 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("#views button
   button.addEventListener("click", () => setView(button.dataset["view"] as View)); // the views of index.html
 for (const id of ["smooth", "opacity"]) byId(id).addEventListener("input", redraw);
 addEventListener("resize", redraw);
-addEventListener("paste", ({ clipboardData }) => {
-  const file = [...(clipboardData?.files ?? [])].find((f) => f.type.startsWith("image/"));
-  if (file !== undefined) void setPicture(panels.a.file === undefined ? "a" : "b", file);
+listenToFiles({
+  onModel: chooseModel,
+  onPicture: (file) => void setPicture(panels.a.file === undefined ? "a" : "b", file),
 });
 byId("theme").addEventListener("click", () => {
   const isDark = getComputedStyle(document.documentElement).colorScheme.startsWith("dark");

@@ -19,6 +19,12 @@ export function heatMap(values: Float32Array, grid: Grid, [low, high]: readonly 
   return rgbMap(rgb, grid);
 }
 
+/** The colours of `heatMap`, low to high. */
+export function drawRamp(canvas: HTMLCanvasElement): void {
+  const values = Float32Array.from({ length: canvas.width }, (_, i) => i / (canvas.width - 1));
+  canvas.getContext("2d")?.putImageData(heatMap(values, { rows: 1, columns: canvas.width }, [0, 1]), 0, 0);
+}
+
 /** The least and greatest of some values. */
 export function rangeOf(...lists: readonly Float32Array[]): readonly [number, number] {
   let [low, high] = [Infinity, -Infinity];

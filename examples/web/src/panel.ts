@@ -6,6 +6,8 @@ export interface PanelEvents {
   readonly onPicture: (slot: Slot, file: Blob) => void;
   readonly onPatch: (slot: Slot, patch: number) => void;
   readonly onRemove: (slot: Slot) => void;
+  /** What stands beside the patch under the pointer. */
+  readonly valueOf: (slot: Slot, patch: number) => string | undefined;
 }
 
 /** Longest side of a canvas: enough for sharp edges of patches. */
@@ -14,11 +16,11 @@ const SIDE_PX = 1024;
 const TEMPLATE = `
   <header>
     <span class="tag"></span><span class="name"></span><span class="note"></span>
-    <button type="button" class="quiet replace">Replace</button><button type="button" class="quiet remove" aria-label="Remove the picture">✕</button>
+    <button type="button" class="quiet save" title="Save as it is shown">Save</button><button type="button" class="quiet replace">Replace</button><button type="button" class="quiet remove" aria-label="Remove the picture">✕</button>
   </header>
   <div class="stage">
     <button type="button" class="drop"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 16l4.5-5 4 4 2.5-3 5 5M4 5h16v14H4zM15.5 9.5h.01"/></svg><b>Drop a picture</b><span>or click to choose one, or paste</span></button>
-    <canvas class="view" hidden></canvas>
+    <canvas class="view" tabindex="0" aria-label="Picture; arrow keys move over patches, Enter chooses one" hidden></canvas>
     <div class="mark own" hidden></div><div class="mark best" hidden></div><div class="mark hover" hidden></div>
     <div class="busy" hidden><i></i></div>
   </div>
@@ -30,6 +32,7 @@ export class Panel {
   readonly #canvas: HTMLCanvasElement;
   readonly #events: PanelEvents;
   #bitmap: ImageBitmap | undefined;
+  #hovered: number | undefined;
   file: Blob | undefined;
   embedded: Embedded | undefined;
 
@@ -41,6 +44,7 @@ export class Panel {
     const input = this.#part<HTMLInputElement>("input");
     for (const name of [".drop", ".replace"]) this.#part(name).addEventListener("click", () => input.click());
     this.#part(".remove").addEventListener("click", () => this.clear());
+    this.#part(".save").addEventListener("click", () => this.#save());
     input.addEventListener("change", () => {
       const [file] = input.files ?? [];
       if (file !== undefined) events.onPicture(slot, file);
@@ -65,10 +69,11 @@ export class Panel {
     });
     root.addEventListener("dragleave", () => root.classList.remove("over"));
     root.addEventListener("drop", (event) => {
-      event.preventDefault();
       root.classList.remove("over");
       const file = [...(event.dataTransfer?.files ?? [])].find((f) => f.type.startsWith("image/"));
-      if (file !== undefined) this.#events.onPicture(this.slot, file);
+      if (file === undefined) return; // perhaps a model, for the page
+      event.preventDefault();
+      this.#events.onPicture(this.slot, file);
     });
   }
 
@@ -77,8 +82,46 @@ export class Panel {
       const patch = this.#patchAt(event);
       if (patch !== undefined) this.#events.onPatch(this.slot, patch);
     });
-    this.#canvas.addEventListener("pointermove", (event) => this.mark("hover", this.#patchAt(event)));
-    this.#canvas.addEventListener("pointerleave", () => this.mark("hover", undefined));
+    this.#canvas.addEventListener("pointermove", (event) => this.#hover(this.#patchAt(event)));
+    for (const leave of ["pointerleave", "blur"] as const) this.#canvas.addEventListener(leave, () => this.#hover(undefined));
+    this.#canvas.addEventListener("keydown", (event) => this.#press(event));
+  }
+
+  #hover(patch: number | undefined): void {
+    this.#hovered = patch;
+    this.mark("hover", patch);
+    this.#part(".mark.hover").dataset["value"] = patch === undefined ? "" : (this.#events.valueOf(this.slot, patch) ?? "");
+  }
+
+  /** Arrow keys move over the patches, Enter chooses. */
+  #press(event: KeyboardEvent): void {
+    const grid = this.embedded?.grid;
+    if (grid === undefined) return;
+    const { rows, columns } = grid;
+    const at = this.#hovered ?? Math.floor(rows / 2) * columns + Math.floor(columns / 2);
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    const moves: { readonly [key: string]: readonly [number, number] } = {
+      ArrowUp: [Math.max(0, row - 1), column],
+      ArrowDown: [Math.min(rows - 1, row + 1), column],
+      ArrowLeft: [row, Math.max(0, column - 1)],
+      ArrowRight: [row, Math.min(columns - 1, column + 1)],
+    };
+    const move = moves[event.key];
+    if (move === undefined && event.key !== "Enter") return;
+    event.preventDefault();
+    if (move !== undefined) this.#hover(move[0] * columns + move[1]);
+    else this.#events.onPatch(this.slot, at);
+  }
+
+  #save(): void {
+    this.#canvas.toBlob((blob) => {
+      if (blob === null) return;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(blob);
+      link.download = `tricera-${this.slot}.png`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
   }
 
   #patchAt(event: MouseEvent): number | undefined {
@@ -120,7 +163,7 @@ export class Panel {
     this.#root.classList.toggle("empty", isEmpty);
     this.#canvas.hidden = isEmpty;
     this.#part(".drop").hidden = !isEmpty;
-    for (const name of [".replace", ".remove"]) this.#part(name).hidden = isEmpty;
+    for (const name of [".save", ".replace", ".remove"]) this.#part(name).hidden = isEmpty;
   }
 
   note(text: string): void {

@@ -21,6 +21,7 @@ async function load({ source, device, imageSizePx }: Argument<"load">, signal: A
     resize: "multiple",
     decode: "managed", // upright and in sRGB, as the page shows it
     imageSizePx,
+    cache: "check", // a model that was exported anew is seen
     signal,
     onProgress: (progress) => post({ kind: "progress", progress }),
   });
