@@ -1,7 +1,7 @@
 /** @file A method's whole training step on random crops, ready to be timed. */
 import { Rng } from "../../src/core/index.ts";
 import type { Device } from "../../src/engine/runtime/index.ts";
-import type { Method, StepConfig } from "../../src/methods/index.ts";
+import type { HeadedConfig, Method } from "../../src/methods/index.ts";
 import { type StepScalars, Stepper } from "../../src/train/stepper.ts";
 
 /** Crops `[count·batch, 3, size, size]` of normal noise. */
@@ -13,7 +13,7 @@ export function randomCrops(count: number, size: number, batch: number): Float32
 export interface MethodStepOptions {
   readonly device: Device;
   readonly method: Method;
-  readonly config: StepConfig;
+  readonly config: HeadedConfig;
   readonly scalars: StepScalars;
   readonly checkpointing: boolean;
 }

@@ -1,6 +1,6 @@
 /** @file The common part of the step benchmarks: opens a device, times a method's step, prints one JSON line as the peers do. */
 import { openCpu } from "../../src/engine/runtime/index.ts";
-import type { Method, StepConfig } from "../../src/methods/index.ts";
+import type { HeadedConfig, Method } from "../../src/methods/index.ts";
 import type { StepScalars } from "../../src/train/stepper.ts";
 import { MethodStep } from "./method-step.ts";
 import type { StepRun } from "./options.ts";
@@ -14,7 +14,7 @@ export interface StepBenchOptions {
   readonly fields?: Readonly<Record<string, unknown>>;
   readonly run: StepRun;
   readonly method: Method;
-  readonly config: StepConfig;
+  readonly config: HeadedConfig;
   readonly scalars: StepScalars;
 }
 

@@ -3,7 +3,6 @@ import type { BackboneConfig, DinoHeadConfig, LoraConfig } from "../nn/index.ts"
 
 export interface StepConfig {
   readonly backbone: BackboneConfig;
-  readonly head: HeadConfig;
   /** Low-rank adapters, which then are all of the backbone that learns. */
   readonly lora?: LoraConfig;
   readonly crops: {
@@ -25,6 +24,11 @@ export interface StepConfig {
   readonly microBatchSize: number;
   /** KoLeo's neighbours and drop path's subsets stay inside groups of this many images; the micro-batch by default. */
   readonly groupSize?: number;
+}
+
+/** A step of networks with a DINO head. */
+export interface HeadedConfig extends StepConfig {
+  readonly head: HeadConfig;
 }
 
 export type HeadConfig = DinoHeadConfig & { readonly normLastLayer: boolean };

@@ -8,7 +8,7 @@
 import { argMax, concat, mul, reshape, slice, type Tensor } from "../engine/trace/index.ts";
 import { applyDinoHead, dinoHeadSpecs, dinoHeadState, prefixed, scoped } from "../nn/index.ts";
 import { dinoLoss } from "../objectives/index.ts";
-import type { StepConfig, TargetConfig } from "./config.ts";
+import type { HeadedConfig, TargetConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
 import { type KoleoConfig, koleoObjective } from "./koleo.ts";
 import { crops, type Method } from "./method.ts";
@@ -16,7 +16,7 @@ import { type Network, NOTHING, type Objective } from "./objective.ts";
 import { selfDistillation } from "./self-distillation.ts";
 import { centerState, makeTargets } from "./teacher-targets.ts";
 
-export interface DinoConfig extends StepConfig {
+export interface DinoConfig extends HeadedConfig {
   readonly objective: TargetConfig &
     KoleoConfig & {
       readonly studentTemp: number;

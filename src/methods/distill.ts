@@ -4,6 +4,8 @@
  *   teacher   one pass for all students, with its own heads
  *   targets   balanced once over the whole batch
  *   student   each sees whole crops (no masks) and has its own heads; its moving average is what is kept
+ *
+ * A teacher without heads teaches by its features: `distill-features.ts`.
  */
 import { gridSideOf, prefixed } from "../nn/index.ts";
 import type { Dinov2Config } from "./dinov2.ts";
@@ -49,11 +51,12 @@ export function distill({ teacher, students }: DistillConfig): Method {
     parts: [
       { name: "teacher", per: "micro", trace: () => traceTeacher(teacher, ofTeacher, { ...fixed, isFrozen: true }) },
       { name: "targets", per: "batch", trace: () => traceTargets(ofTeacher) },
-      ...pupils.map(({ name, config, objectives, learner }) => ({
+      ...pupils.map(({ name, config, objectives, learner }, i) => ({
         name,
         per: "micro" as const,
         learner: name,
-        trace: ({ running }: { readonly running: boolean }) => traceStudent(config, objectives, { learner, running, label: `${name}.` }),
+        trace: ({ running }: { readonly running: boolean }) =>
+          traceStudent(config, objectives, { learner, running, label: `${name}.`, isWatched: i === 0 }),
       })),
     ],
     cuts: new Map([...cutsOf(teacher, ofTeacher), ...pupils.flatMap(({ config }) => cutsOf(config, []))]),

@@ -19,7 +19,6 @@ const STEP: StepConfig = {
     rope: { rescale: 2 },
     maskToken: true,
   },
-  head,
   crops: { globalSizePx: 16, localSizePx: 8, localCount: 3 },
   dropPath: 0.4,
   dropPathUniform: true,
@@ -31,6 +30,7 @@ const at = (config: StepConfig, step = 0): ReadonlyMap<string, ArrayLike<number>
   new Map(drawRandom(config, { rng: new Rng(1), step }).map(([name, data]) => [name, Array.from(data, Number)]));
 const V2: Dinov2Config = {
   ...STEP,
+  head,
   ibotHead: { ...head, prototypes: 7 },
   mask: { probability: 0.5, ratioMin: 0.1, ratioMax: 0.5, fill: "exact", shift: false },
   objective: { centering: "sinkhorn", centerMomentum: 0.9, sinkhornIterations: 3, koleoWeight: 0, ibotWeight: 1, studentTemp: 0.1 },

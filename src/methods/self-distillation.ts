@@ -10,18 +10,19 @@
  */
 import { gradients } from "../engine/grad/index.ts";
 import type { Graph } from "../engine/ir/index.ts";
-import { add, Builder, mul, type Tensor } from "../engine/trace/index.ts";
-import { backboneDepth, backboneFeatures, backboneState, type ParamSpec, prefixed, traceParams } from "../nn/index.ts";
-import { BACKBONE, backboneParams, backboneParamSpecs, isAdaptedOnly } from "./backbone-params.ts";
-import type { StepConfig } from "./config.ts";
-import { type CropGroup, cropGroups, globalsOf, TEACHER_CROPS } from "./crop-groups.ts";
+import { Builder, type Tensor } from "../engine/trace/index.ts";
+import { backboneDepth, backboneState, type ParamSpec, prefixed, traceParams } from "../nn/index.ts";
+import { BACKBONE, backboneParamSpecs, isAdaptedOnly } from "./backbone-params.ts";
+import type { HeadedConfig, StepConfig } from "./config.ts";
+import { globalsOf, TEACHER_CROPS } from "./crop-groups.ts";
+import { forward, groupsLoss, passes, sum, wantsPatches } from "./group-loss.ts";
 import { type Cut, crops, type Learner, type Method } from "./method.ts";
-import type { Group, Network, Objective, View } from "./objective.ts";
-import { randomCuts, randomInputs, drawRandom } from "./random-inputs.ts";
+import type { Network, Objective } from "./objective.ts";
+import { randomCuts, drawRandom } from "./random-inputs.ts";
 import { StateThread } from "./state-thread.ts";
 
 /** A method whose teacher is the student's own average. */
-export function selfDistillation(name: string, config: StepConfig, objectives: readonly Objective[]): Method {
+export function selfDistillation(name: string, config: HeadedConfig, objectives: readonly Objective[]): Method {
   const learner = learnerOf(config, objectives, { name: "student", follower: "teacher" });
   return {
     name,
@@ -60,7 +61,7 @@ export function cutsOf(config: StepConfig, objectives: readonly Objective[]): (r
 
 /** Backbone and heads of a trained network, by name. */
 export function learnerOf(
-  config: StepConfig,
+  config: StepConfig & Partial<HeadedConfig>,
   objectives: readonly Objective[],
   names: { readonly name: string; readonly follower: string },
 ): Learner {
@@ -68,7 +69,7 @@ export function learnerOf(
     ...names,
     specs: [...backboneParamSpecs(config), ...objectives.flatMap(({ specs }) => specs)],
     depth: backboneDepth(config.backbone),
-    isFrozen: (name) => (config.head.normLastLayer && name.endsWith("last_layer.weight_g")) || isAdaptedOnly(config, name),
+    isFrozen: (name) => (config.head?.normLastLayer === true && name.endsWith("last_layer.weight_g")) || isAdaptedOnly(config, name),
   };
 }
 
@@ -78,7 +79,7 @@ export function networkState({ backbone }: Pick<StepConfig, "backbone">, objecti
 }
 
 /**
- * The teacher on one micro-batch of global crops; its class tokens are given out for monitors. A moving teacher's batch norm takes the
+ * The teacher on one micro-batch of global crops; class tokens of a moving one are given out for monitors. A moving teacher's batch norm takes the
  * statistics of the batch (DINO spec §1.1), a frozen one's those that it was trained to (spec §3.9).
  */
 export function traceTeacher(
@@ -95,7 +96,7 @@ export function traceTeacher(
     state: new StateThread(builder, networkState(config, objectives), { prefix: `${name}.`, readOnly: isFrozen }),
   };
   const globals = forward(config, globalsOf(config), { network, region: "teacher", wantsPatches: wantsPatches(objectives), view: {} });
-  builder.output("features", globals.cls);
+  if (!isFrozen) builder.output("features", globals.cls);
   for (const objective of objectives) builder.inRegion(`teacher/${objective.name}`, () => objective.teacher(globals, network));
   network.state.finish();
   return builder.graph();
@@ -109,11 +110,21 @@ export function traceTargets(objectives: readonly Objective[]): Graph {
   return builder.graph();
 }
 
-/** The student's loss and gradients for one micro-batch. With `running`, gradients so far come in as `running.*`; `label` goes before reported names. */
+interface StudentOptions {
+  readonly learner: Learner;
+  /** Gradients so far come in as `running.*`. */
+  readonly running: boolean;
+  /** Goes before reported names. */
+  readonly label?: string;
+  /** Class tokens of the global crops are given out for monitors: those of a frozen teacher would show nothing. */
+  readonly isWatched?: boolean;
+}
+
+/** The student's loss and gradients for one micro-batch. */
 export function traceStudent(
   config: StepConfig,
   objectives: readonly Objective[],
-  { learner, running, label = "" }: { readonly learner: Learner; readonly running: boolean; readonly label?: string },
+  { learner, running, label = "", isWatched = false }: StudentOptions,
 ): Graph {
   const builder = new Builder();
   const network: Network = {
@@ -127,7 +138,7 @@ export function traceStudent(
   let grads: (Tensor | undefined)[] = running ? trained.map((s) => builder.input(`running.${s.name}`, s.shape)) : [];
   const losses: Tensor[] = [];
   for (const groups of passes(config, objectives)) {
-    const loss = groupsLoss(config, objectives, { groups, network, label });
+    const loss = groupsLoss(config, objectives, { groups, network, label, isWatched });
     grads = gradients(loss, wrt, { running: grads });
     losses.push(loss);
   }
@@ -138,63 +149,4 @@ export function traceStudent(
   });
   network.state.finish();
   return builder.graph();
-}
-
-/** Groups that run together: each alone, or all where batch norm joins their rows. */
-function passes(config: StepConfig, objectives: readonly Objective[]): CropGroup[][] {
-  const groups = cropGroups(config);
-  return objectives.some(({ joinsGroups }) => joinsGroups) ? [groups] : groups.map((g) => [g]);
-}
-
-/** The share of the loss of some resolution groups. */
-function groupsLoss(
-  config: StepConfig,
-  objectives: readonly Objective[],
-  { groups, network, label }: { readonly groups: readonly CropGroup[]; readonly network: Network; readonly label: string },
-): Tensor {
-  const { builder } = network;
-  const found = groups.map((group) =>
-    forward(config, group, {
-      network,
-      region: group.name,
-      wantsPatches: group.isGlobal && wantsPatches(objectives),
-      view: {
-        isLocal: !group.isGlobal,
-        ...randomInputs(builder, config, group),
-        ...objectives.reduce<View>((joined, { view }) => ({ ...joined, ...view(group, network) }), {}),
-      },
-    }),
-  );
-  const region = groups.map(({ name }) => name).join("+");
-  const terms = objectives.flatMap((objective) => builder.inRegion(`${region}/${objective.name}`, () => objective.student(found, network)));
-  return builder.inRegion(`${region}/loss`, () => {
-    for (const { name, value } of terms) builder.output(`loss.${label}${name}`, value);
-    return sum(terms.map(({ value, weight = 1 }) => (weight === 1 ? value : mul(value, weight))));
-  });
-}
-
-interface ForwardOptions {
-  readonly network: Network;
-  readonly region: string;
-  readonly wantsPatches: boolean;
-  readonly view: View;
-}
-
-/** The backbone on one group's crops. */
-function forward(step: StepConfig, group: CropGroup, { network, region, wantsPatches: patches, view }: ForwardOptions): Group {
-  const { builder, params, b, state } = network;
-  const { backbone: config } = step;
-  const images = builder.input(group.name, [group.count * b, config.channels ?? 3, group.sizePx, group.sizePx]);
-  const features = builder.inRegion(region, () =>
-    backboneFeatures(backboneParams(step, params), images, { config, patches, ...state.options(BACKBONE), ...view }),
-  );
-  return { ...group, ...features };
-}
-
-function wantsPatches(objectives: readonly Objective[]): boolean {
-  return objectives.some((o) => o.wantsPatches);
-}
-
-function sum(xs: readonly Tensor[]): Tensor {
-  return xs.reduce((x, y) => add(x, y));
 }

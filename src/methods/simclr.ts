@@ -5,13 +5,13 @@
 import { gelu, reshape } from "../engine/trace/index.ts";
 import { backboneWidth, linear, linearSpecs, scoped } from "../nn/index.ts";
 import { simclrLoss } from "../objectives/index.ts";
-import type { StepConfig } from "./config.ts";
+import type { HeadedConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
 import type { Method } from "./method.ts";
 import { NOTHING, type Objective } from "./objective.ts";
 import { selfDistillation } from "./self-distillation.ts";
 
-export interface SimclrConfig extends StepConfig {
+export interface SimclrConfig extends HeadedConfig {
   readonly objective: { readonly temperature: number };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
-import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, distill, type Method, simclr } from "../methods/index.ts";
+import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, distill, distillFeatures, type Method, simclr } from "../methods/index.ts";
 import { initParam, resnetPreset } from "../nn/index.ts";
 import { type StepInputs, Stepper, type StepResult } from "./stepper.ts";
 
@@ -128,6 +128,19 @@ const METHODS: readonly (readonly [string, (microBatchSize: number) => Method, r
         ],
       }),
     ["small", "same"].flatMap((name) => ["globals", "ibot", "koleo", "locals"].map((term) => `loss.${name}.${term}`)),
+  ],
+  [
+    "distillation by features to two students",
+    (microBatchSize) =>
+      distillFeatures({
+        teacher: { ...v2, microBatchSize },
+        students: [
+          { ...student, name: "small" },
+          { ...student, name: "coarse", backbone: { ...student.backbone, patchSizePx: 8 }, dropPath: 0.2 },
+        ],
+        objective: { clsWeight: 1, patchWeight: 0.5 },
+      }),
+    ["small", "coarse"].flatMap((name) => ["cls", "locals", "patches"].map((term) => `loss.${name}.${term}`)),
   ],
 ];
 

@@ -2,12 +2,11 @@ import { copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Rng } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
 import { evalKnn } from "../evals/index.ts";
 import { embed, openModel, readFeatureTable } from "../features/index.ts";
 import { evalCropBands, writeBandPlanes } from "../images/index.ts";
-import { encodePng, loadBands } from "../images/node/index.ts";
+import { loadBands } from "../images/node/index.ts";
 import { encodeTiff } from "../images/testing/tiff.ts";
 import { inflatePatchEmbed } from "../nn/index.ts";
 import { readSafetensors, writeFileAtomic } from "../weights/index.ts";
@@ -15,39 +14,18 @@ import type { UserConfig } from "./config/index.ts";
 import { distill } from "./distill.ts";
 import { readConfig } from "./loop/prepare.ts";
 import { checkpointDir, readMetrics } from "./run/index.ts";
+import { bandRun as bandRunOf, COUNT, field, SIDE, writeBands } from "./testing/band-run.ts";
 import { checkpointFiles, tinyRun, trainUntil } from "./testing/tiny-run.ts";
 import { train } from "./train.ts";
 
-const SIDE = 24;
-const COUNT = 12;
 let dir = "";
-
-/** Noise around a level of each band, which tells class 0 from class 1. */
-function field(seed: number, channels: number, most: number): number[] {
-  const rng = new Rng(seed);
-  return Array.from({ length: SIDE * SIDE * channels }, (_, i) =>
-    Math.round(most * (0.1 + 0.1 * (i % channels) + (seed % 2) * 0.1 + 0.3 * rng.uniform())),
-  );
-}
-
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "tricera-bands-"));
-  for (let i = 0; i < COUNT; i++) {
-    const name = `${String(i).padStart(2, "0")}`;
-    const five = encodeTiff(field(i, 5, 65_535), { width: SIDE, height: SIDE, channels: 5, bits: 16 });
-    await writeFileAtomic(join(dir, "five", `class-${i % 2}`, `${name}.tif`), five);
-    const grey = encodeTiff(field(i, 1, 255), { width: SIDE, height: SIDE, channels: 1, bits: 8 });
-    await writeFileAtomic(join(dir, "grey", `${name}.tiff`), grey);
-    const data = Uint8Array.from(field(i, 3, 255));
-    await writeFileAtomic(join(dir, "images", `${name}.png`), await encodePng({ width: SIDE, height: SIDE, data }));
-  }
+  await writeBands(dir);
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
-function bandRun(data: string, channels: number, more: UserConfig = {}): UserConfig {
-  const base = tinyRun(dir, "dinov2", 3);
-  return { ...base, ...more, data: { path: join(dir, data), workers: 1 }, model: { ...base.model, channels, ...more.model } };
-}
+const bandRun = (data: string, channels: number, more: UserConfig = {}): UserConfig => bandRunOf(join(dir, data), channels, more);
 
 /** Mean and deviation of a band over all pictures, each with the same weight: they have one size. */
 function moments(channels: number, most: number): { readonly mean: number[]; readonly std: number[] } {
@@ -135,6 +113,14 @@ describe("pictures of five bands of 16 bits", () => {
     const [taught, own] = [await readConfig(to), await readConfig(out())];
     expect(taught.config.distill.students.map(({ model }) => model.channels)).toEqual([5]);
     expect(taught.config.augment).toEqual(own.config.augment);
+
+    // without heads the folder teaches by its features, pictures normalised as its processor says
+    const features = join(dir, "features-student");
+    await distill({ teacher: join(out(), "exported", "last"), models: ["vit_nano_patch4"], config, out: features });
+    const { config: settled } = await readConfig(features);
+    expect(settled.distill.students.map(({ model }) => model.channels)).toEqual([5]);
+    expect([settled.augment.mean, settled.augment.std]).toEqual([own.config.augment.mean, own.config.augment.std]);
+    expect(settled.distill.objective).toBe("features");
   });
 });
 

@@ -137,10 +137,14 @@ describe("methods as runs", () => {
 
   test("distillation refuses what cannot teach, and no students", async () => {
     const data = { data: { path: join(dir, "images") } };
-    const of = (teacher: string, models: readonly string[]) => distill({ teacher, models, config: data, out: join(dir, "no") });
-    await expect(of(join(dir, "images"), ["vit_pico_patch8"])).rejects.toThrow(/Cannot distill from .*it is no run folder/);
+    const of = (teacher: string, models: readonly string[], more: UserConfig = {}) =>
+      distill({ teacher, models, config: { ...data, ...more }, out: join(dir, "no") });
+    await expect(of(join(dir, "images"), ["vit_pico_patch8"])).rejects.toThrow(/Cannot open model .* no model\.safetensors/);
     await train({ config: config("simclr", 1), out: join(dir, "control") });
-    await expect(of(join(dir, "control"), ["vit_pico_patch8"])).rejects.toThrow(/SimCLR has no prototypes/);
+    const byPrototypes: UserConfig = { distill: { objective: "prototypes" } };
+    await expect(of(join(dir, "control"), ["vit_pico_patch8"], byPrototypes)).rejects.toThrow(
+      /Cannot distill from .*SimCLR has no prototypes; give the --out of a run with heads, or leave distill\.objective out/,
+    );
     await train({ config: config("dino", 1), out: join(dir, "teaches") });
     await expect(of(join(dir, "teaches"), [])).rejects.toThrow(/there are no students/);
     await expect(of(join(dir, "teaches"), ["vit_pica_patch8"])).rejects.toThrow(/no such preset.*vit_pico_patch8/s);

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { ConfigError } from "../core/index.ts";
-import { assertFitsMemory, estimateCheckpointBytes, parseUserConfig, type UserConfig } from "./config/index.ts";
+import { assertFitsMemory, estimateRunBytes, parseUserConfig, type UserConfig } from "./config/index.ts";
 import { dryRun, printConfig } from "./loop/preview.ts";
 import { replayDump } from "./loop/replay.ts";
 import { prepareNew, prepareResume, type RunOptions } from "./loop/run.ts";
@@ -60,6 +60,6 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const run = await (options.resume === true ? prepareResume : prepareNew)(out, user, { options, note });
   const { config } = run.resolved;
   assertFitsMemory(config, totalmem());
-  await assertDiskRoom(out, estimateCheckpointBytes(config) * (config.checkpoint.keepLast + 1));
+  await assertDiskRoom(out, estimateRunBytes(config));
   return { out, ...(await withSession(run, (session) => runSteps(run, session))) };
 }

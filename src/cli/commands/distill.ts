@@ -8,7 +8,7 @@ import { checkRun, configFileOf, configOf, RUN_OPTIONS, type RunCommandOptions, 
 
 const OPTIONS = {
   ...RUN_OPTIONS,
-  teacher: text("RUN", "the run whose last teacher is frozen and teaches"),
+  teacher: text("MODEL", "what is frozen and teaches: a run, a Hugging Face or timm folder, an id in the cache, a weights file"),
   model: texts("PRESET", "a student: vit_tiny_patch16, resnet18, ...; say it again for more, one teacher pass serves all"),
 };
 
@@ -38,9 +38,10 @@ export const distillCommand: Command = defineCommand({
   name: "distill",
   summary: "teach one or more smaller networks what a trained one knows",
   about:
-    "Crops, masks and heads are those of the teacher's run. Each student is kept as OUT/exported/NAME/last. A run that was cut off goes on by `tricera train --out OUT --resume`.",
+    "A run with heads teaches by its prototypes: crops, masks and heads are its own. Weights without heads, such as the released ones, teach by their class and patch tokens (objective.clsWeight, objective.patchWeight). Each student is kept as OUT/exported/NAME/last. A run that was cut off goes on by `tricera train --out OUT --resume`.",
   examples: [
     "tricera distill --teacher runs/v3 --model vit_tiny_patch16 --data ~/photos --out runs/small",
+    "tricera distill --teacher facebook/dinov2-small --model vit_tiny_patch16 --model convnext_tiny --data ~/photos --out runs/small",
     "tricera distill --teacher runs/v3 --model vit_tiny_patch16 --model vit_micro_patch16 --data ~/photos --out runs/two --minutes 60",
   ],
   options: OPTIONS,

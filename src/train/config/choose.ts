@@ -57,6 +57,14 @@ export function makeChooser<Section extends object>(
   });
 }
 
+/** A chooser whose rules still give values (every key has one) and whose reason is that nothing comes of them. */
+export function unused<Section extends object>(choose: Chooser<Section>, reason: string | undefined): Chooser<Section> {
+  if (reason === undefined) return choose;
+  const idle = <K extends keyof Section & string>(key: K, rule: () => Because<Section[K]>): Section[K] =>
+    choose(key, () => because(rule().value, reason));
+  return Object.assign(idle, { isSet: (key: keyof Section & string): boolean => choose.isSet(key) });
+}
+
 /** A chooser that prefers the values of `base` to the rules; the user's still win. */
 export function inheriting<Section extends object>(
   choose: Chooser<Section>,

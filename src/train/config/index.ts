@@ -24,6 +24,7 @@ export type {
   ScheduleConfig,
   StageName,
   StudentModel,
+  TeacherFacts,
   TrainConfig,
   TrainSectionConfig,
   UserConfig,
@@ -35,7 +36,7 @@ export { planSteps, resolveConfig } from "./resolve.ts";
 export type { FreshConfig, StepPlan } from "./resolve.ts";
 export { backboneParameters, headParameters } from "./count-parameters.ts";
 export { assertFitsMemory } from "./fit-memory.ts";
-export { estimateCheckpointBytes, estimateMemory, sizesOf } from "./memory.ts";
+export { estimateCheckpointBytes, estimateMemory, estimateRunBytes, sizesOf } from "./memory.ts";
 export type { MemoryEstimate } from "./memory.ts";
 export { diffForResume, RESUMABLE_KEYS } from "./resume.ts";
 export type { ResumeDiff } from "./resume.ts";

@@ -23,6 +23,8 @@ export interface LearningFacts {
   readonly epochs: number;
   /** Side of the global crops. */
   readonly globalSizePx: number;
+  /** Students are held to a frozen teacher's features. */
+  readonly byFeatures: boolean;
   /** The run that this one goes on from. */
   readonly parent: TrainConfig | undefined;
 }

@@ -13,6 +13,8 @@ const KEPT_PER_BLOCK = 11;
 const KEPT_PER_PIXEL = { convnext: 12, resnet: 8 } as const;
 /** Gram matrices alive together: student, teacher, difference, gradient. */
 const GRAM_COPIES = 4;
+/** A student's tokens as the teacher has them: projected, resized, normalised, and the gradients of two. */
+const FEATURE_COPIES = 5;
 /** Node, ONNX Runtime and sharp before the first batch. */
 const BASE_BYTES = 300 * MB;
 /** Crops made ahead of the step, in batches. */
@@ -24,6 +26,8 @@ export type Sized = Pick<TrainConfig, "model" | "crops" | "head" | "mask"> & {
   readonly gram: Pick<TrainConfig["gram"], "sizePx" | "useEma" | "level">;
   readonly train: Pick<TrainConfig["train"], "batchSize" | "accumulate" | "checkpointing">;
   readonly data: Pick<TrainConfig["data"], "cacheMb">;
+  /** A frozen teacher, which `model` then is, and what learns from it. */
+  readonly distill?: Pick<TrainConfig["distill"], "objective" | "students">;
 };
 
 export interface MemoryEstimate {
@@ -31,6 +35,8 @@ export interface MemoryEstimate {
   readonly activationBytes: number;
   readonly headBytes: number;
   readonly cropBytes: number;
+  /** A frozen teacher's pass. */
+  readonly teacherBytes: number;
   /** Gram matrices, and the Gram teacher's pass. */
   readonly gramBytes: number;
   readonly totalBytes: number;
@@ -70,8 +76,22 @@ function groupBytes({ model, train }: Sized, sizePx: number, crops: number): num
   return (train.checkpointing ? perBlock * (model.depth + kept) : perBlock * kept * model.depth) + attention;
 }
 
+/** A pass without gradients keeps one block's values. */
+function passBytes(model: ModelConfig, sizePx: number, crops: number): number {
+  return model.family === "vit"
+    ? 4 * crops * tokensOf(model, sizePx) * model.width * blockValues(model)
+    : 4 * crops * mapValues(model, sizePx);
+}
+
+/** Unit tokens of the teacher for the whole batch; of each student its projected ones, brought to the teacher's grid, and their gradients. */
+function featureBytes({ train, model, distill }: Sized, globalSizePx: number): number {
+  const values = 2 * train.batchSize * tokensOf(model, globalSizePx) * model.width;
+  return 4 * values * (train.accumulate + FEATURE_COPIES * (distill?.students.length ?? 0));
+}
+
 /** Student's rows with what their backward pass wants; with iBOT the masked patches of the micro-batch, and the teacher's of the whole batch. */
 function headBytes(config: Sized, globalSizePx: number): number {
+  if (config.distill?.objective === "features") return featureBytes(config, globalSizePx);
   const { crops, head, train, mask, model, objective } = config;
   const rowBytes = ({ prototypes, hidden, bottleneck, layers }: Sized["head"]): number =>
     4 * (3 * prototypes + 4 * hidden * Math.max(0, layers - 1) + 2 * bottleneck);
@@ -91,10 +111,7 @@ function gramBytes(config: Sized, { globalSizePx, gramSizePx }: CropSizes): numb
   const matrices = gram.level === "image" ? crops * patches ** 2 : (crops * patches) ** 2;
   if (gram.useEma) return 4 * GRAM_COPIES * matrices;
   const seen = gramSizePx === 0 ? globalSizePx : gramSizePx;
-  // a pass without gradients keeps one block's values
-  const pass =
-    model.family === "vit" ? 4 * crops * tokensOf(model, seen) * model.width * blockValues(model) : 4 * crops * mapValues(model, seen);
-  return 4 * GRAM_COPIES * matrices + pass;
+  return 4 * GRAM_COPIES * matrices + passBytes(model, seen, crops);
 }
 
 function cropBytes({ crops, train, data, objective, gram, model }: Sized, sizes: CropSizes): number {
@@ -104,11 +121,35 @@ function cropBytes({ crops, train, data, objective, gram, model }: Sized, sizes:
   return 4 * model.channels * pixels * train.batchSize * Math.max(BATCHES_AHEAD, train.accumulate) + data.cacheMb * MB;
 }
 
-function parameters({ model, head, objective, gram }: Sized): number {
+type Counted = Pick<Sized, "model" | "head" | "distill"> & Partial<Pick<Sized, "objective" | "gram">>;
+
+/** Parameters of one network with its heads, or with its projections to the teacher's width. */
+function networkParameters({ model: teacher, head, objective, distill }: Counted, model: ModelConfig): number {
   const backbone = backboneParameters(model);
-  const ibot = objective.ibotWeight > 0 && head.ibotSeparate ? headParameters(ibotHead(head), model.width) : 0;
-  const gramTeacher = objective.gramWeight > 0 && !gram.useEma ? backbone : 0;
-  return PARAMETER_COPIES * (backbone + headParameters(head, model.width) + ibot) + gramTeacher;
+  if (distill?.objective === "features") return backbone + (model === teacher ? 0 : 2 * (model.width + 1) * teacher.width);
+  const ibot = (objective?.ibotWeight ?? 0) > 0 && head.ibotSeparate ? headParameters(ibotHead(head), model.width) : 0;
+  return backbone + headParameters(head, model.width) + ibot;
+}
+
+/** The networks that learn. */
+function learners({ model, distill }: Pick<Sized, "model" | "distill">): readonly ModelConfig[] {
+  const students = (distill?.students ?? []).map((student) => student.model);
+  return students.length > 0 ? students : [model];
+}
+
+/** Parameters of what learns, of a frozen teacher, and of a Gram teacher. */
+function countAll(config: Counted): { readonly learning: number; readonly frozen: number; readonly gram: number } {
+  const { model, objective, gram } = config;
+  return {
+    learning: learners(config).reduce((sum, own) => sum + networkParameters(config, own), 0),
+    frozen: (config.distill?.students.length ?? 0) > 0 ? networkParameters(config, model) : 0,
+    gram: (objective?.gramWeight ?? 0) > 0 && gram?.useEma !== true ? backboneParameters(model) : 0,
+  };
+}
+
+function parameters(config: Sized): number {
+  const { learning, frozen, gram } = countAll(config);
+  return PARAMETER_COPIES * learning + frozen + gram;
 }
 
 /** The memory a run takes at its highest, over its sizes. The activations' factor is calibrated on ViT-S/16, batch 8: 1.1 GB for the global group (contracts 3). */
@@ -116,13 +157,17 @@ export function estimateMemory(config: Sized): MemoryEstimate {
   const parameterBytes = 4 * parameters(config);
   const b = config.train.batchSize;
   const each = sizesOf(config).map((sizes) => {
-    const activationBytes = Math.max(
-      groupBytes(config, sizes.globalSizePx, 2 * b),
-      groupBytes(config, sizes.localSizePx, config.crops.localCount * b),
+    // each student's step keeps its own buffers
+    const activations = learners(config).map((model) =>
+      Math.max(
+        groupBytes({ ...config, model }, sizes.globalSizePx, 2 * b),
+        groupBytes({ ...config, model }, sizes.localSizePx, config.crops.localCount * b),
+      ),
     );
     const parts = {
       parameterBytes,
-      activationBytes,
+      activationBytes: activations.reduce((a, c) => a + c, 0),
+      teacherBytes: (config.distill?.students.length ?? 0) > 0 ? passBytes(config.model, sizes.globalSizePx, 2 * b) : 0,
       headBytes: headBytes(config, sizes.globalSizePx),
       cropBytes: cropBytes(config, sizes),
       gramBytes: gramBytes(config, sizes),
@@ -132,10 +177,13 @@ export function estimateMemory(config: Sized): MemoryEstimate {
   return each.reduce((a, c) => (c.totalBytes > a.totalBytes ? c : a));
 }
 
-/** Bytes of one checkpoint: student, teacher and the optimizer's two moments; a Gram teacher once. */
-export function estimateCheckpointBytes(config: Pick<TrainConfig, "model" | "head"> & Partial<Pick<Sized, "objective" | "gram">>): number {
-  const { model, head, objective, gram } = config;
-  const ibot = (objective?.ibotWeight ?? 0) > 0 && head.ibotSeparate ? headParameters(ibotHead(head), model.width) : 0;
-  const gramTeacher = (objective?.gramWeight ?? 0) > 0 && gram?.useEma !== true ? backboneParameters(model) : 0;
-  return 4 * (4 * (backboneParameters(model) + headParameters(head, model.width) + ibot) + gramTeacher);
+/** Bytes of one checkpoint: of every network that learns student, average and the optimizer's two moments; a Gram teacher once. */
+export function estimateCheckpointBytes(config: Counted): number {
+  const { learning, gram } = countAll(config);
+  return 4 * (4 * learning + gram);
+}
+
+/** Bytes of a run's checkpoints, and of a frozen teacher, which the run keeps once. */
+export function estimateRunBytes(config: Counted & Pick<TrainConfig, "checkpoint">): number {
+  return estimateCheckpointBytes(config) * (config.checkpoint.keepLast + 1) + 4 * countAll(config).frozen;
 }

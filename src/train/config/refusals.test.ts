@@ -168,10 +168,10 @@ const REFUSED: readonly (readonly [string, UserConfig, keyPath: string, RegExp])
     /Cannot use augment.hue 0.1: it is of red, green and blue, and model.channels is 1; set augment.hue=0/,
   ],
   [
-    "a ResNet of bands",
-    { model: { arch: "resnet18", channels: 1 }, augment: { mean: [0], std: [1] } },
-    "model.channels",
-    /Cannot use model.channels 1 with a ResNet: .*use a ViT or a ConvNeXt/,
+    "hue of a ResNet's bands",
+    { model: { arch: "resnet18", channels: 1 }, augment: { mean: [0], std: [1], hue: 0.1 } },
+    "augment.hue",
+    /model.channels is 1; set augment.hue=0/,
   ],
   ["adapters of random weights", { init: { loraRank: 8 } }, "init.loraRank", /adapters need weights to adapt/],
   [

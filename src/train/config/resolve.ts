@@ -1,6 +1,6 @@
 /** @file From what the user said and what the data and the machine are to the whole configuration, each value with its reason. */
 import { ConfigError } from "../../core/index.ts";
-import { because, type Chooser, makeChooser } from "./choose.ts";
+import { because, type Chooser, makeChooser, METHOD_TITLES } from "./choose.ts";
 import type { LearningFacts } from "./learning-facts.ts";
 import { settleGram } from "./rules-gram.ts";
 import { settleDense, settleDistill, settleInit } from "./rules-init.ts";
@@ -52,11 +52,15 @@ function lengthOf(user: UserConfig): {
 /** A resolved configuration with what is allowed and unwise in it. */
 export type FreshConfig = ResolvedConfig & Required<Pick<ResolvedConfig, "warnings">>;
 
-function settleTop({ user, reasons }: Settling): Top {
+function settleTop({ user, reasons, facts: { teacher } }: Settling): Top {
   const top = makeChooser<Top>(user, { section: "", reasons });
   return {
     seed: top("seed", () => because(0, "DINO's published default")),
-    method: top("method", () => because("dino", "DINO's published default")),
+    method: top("method", () =>
+      teacher?.method === undefined
+        ? because("dino", "DINO's published default")
+        : because(teacher.method, `crops and augmentation are those of ${METHOD_TITLES[teacher.method]}, whose kind the teacher is`),
+    ),
     stage: top("stage", () => because("pretrain", "the first stage")),
   };
 }
@@ -83,26 +87,34 @@ export function resolveConfig(user: UserConfig, facts: RunFacts): FreshConfig {
   const top = settleTop(settling);
   checkStage(top, { user, facts });
 
-  const shapes = settleShapes(settling, top);
+  const distill = settleDistill(chooser("distill"), facts.teacher);
+  const shapes = settleShapes(settling, top, distill);
   const { weights, gramSizePx, ...sections } = shapes;
   const train = settleTrain(chooser("train"), {
-    context: { facts, method: top.method, stage: top.stage, sized: { ...sections, objective: weights, gram: gramShape(user, gramSizePx) } },
+    context: {
+      facts,
+      method: top.method,
+      stage: top.stage,
+      sized: { ...sections, distill, objective: weights, gram: gramShape(user, gramSizePx) },
+    },
     length,
     reasons,
   });
-  const config = settleLearning(settling, { top, shapes, train });
+  const config = settleLearning(settling, { top, shapes, train, distill });
   const { epochs, totalSteps } = learningFacts(config, facts);
   checkConsistent(config, { facts, epochs, totalSteps });
   return { config: parseTrainConfig(config), reasons, warnings: listWarnings(config, facts) };
 }
 
-function learningFacts(config: Pick<TrainConfig, TopName | "model" | "train" | "crops">, facts: RunFacts): LearningFacts {
-  const { method, stage, model, train, crops } = config;
+function learningFacts(config: Pick<TrainConfig, TopName | "model" | "train" | "crops" | "distill">, facts: RunFacts): LearningFacts {
+  const { method, stage, model, train, crops, distill } = config;
+  const byFeatures = distill.objective === "features";
   const { stepsPerEpoch, totalSteps = STEPS_BEFORE_MEASURED } = planSteps({ train }, facts.images);
   return {
     method,
     stage,
-    model,
+    model: (byFeatures ? distill.students[0]?.model : undefined) ?? model,
+    byFeatures,
     images: facts.images,
     totalBatch: train.batchSize * train.accumulate,
     batchSize: train.batchSize,
@@ -117,10 +129,10 @@ function learningFacts(config: Pick<TrainConfig, TopName | "model" | "train" | "
 /** What depends on batch and length. */
 function settleLearning(
   { facts, chooser }: Settling,
-  { top, shapes, train }: { readonly top: Top; readonly shapes: Shapes; readonly train: TrainConfig["train"] },
+  { top, shapes, train, distill }: { readonly top: Top; readonly shapes: Shapes } & Pick<TrainConfig, "train" | "distill">,
 ): TrainConfig {
   const { weights, gramSizePx, ...sections } = shapes;
-  const learning = learningFacts({ ...top, ...sections, train }, facts);
+  const learning = learningFacts({ ...top, ...sections, train, distill }, facts);
   const { totalSteps, epochs } = learning;
   const kind = settleKind(chooser("schedule"), learning);
   const init = settleInit(chooser("init"), { facts, method: top.method, totalSteps });
@@ -135,10 +147,10 @@ function settleLearning(
     schedule: settleSchedule(chooser("schedule"), { ...learning, kind, lr: optim.lr }),
     train,
     init,
-    distill: settleDistill(chooser("distill")),
+    distill,
     checkpoint: settleCheckpoint(chooser("checkpoint"), totalSteps),
     log: settleLog(chooser("log"), totalSteps),
     knn: settleKnn(chooser("knn"), epochs),
-    dense: settleDense(chooser("dense"), { epochs, model: sections.model, globalSizePx }),
+    dense: settleDense(chooser("dense"), { epochs, model: distill.students[0]?.model ?? sections.model, globalSizePx }),
   };
 }

@@ -6,8 +6,17 @@ import { COLOURS } from "./ingredients.ts";
 import { n } from "./learning-facts.ts";
 import { METHOD_VALUES } from "./method-values.ts";
 import { multiple, SMALL_PX } from "./rules-model.ts";
-import type { AugmentSectionConfig, BandFacts, CropsSectionConfig, MaskSectionConfig, MethodName, ModelConfig } from "./types.ts";
+import type {
+  AugmentSectionConfig,
+  BandFacts,
+  CropsSectionConfig,
+  MaskSectionConfig,
+  MethodName,
+  ModelConfig,
+  TeacherFacts,
+} from "./types.ts";
 
+const PUBLISHED_GLOBAL_PX = 224;
 /** Local crops at 224 px. */
 const PUBLISHED_LOCAL_PX = 96;
 
@@ -16,13 +25,40 @@ export function gridStep({ family, patchSizePx }: Pick<ModelConfig, "family" | "
   return family === "resnet" ? 1 : patchSizePx;
 }
 
+export interface CropRuleOptions {
+  readonly model: ModelConfig;
+  /** Students of a distillation by features: they see the teacher's crops, and the local ones alone. */
+  readonly students?: readonly ModelConfig[];
+  readonly method: MethodName;
+  readonly view: Because<number>;
+}
+
+/** The least size that is whole patches for every one of some networks. */
+function commonStep(models: readonly ModelConfig[]): number {
+  const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
+  return models.map(gridStep).reduce((a, b) => (a * b) / divisor(a, b), 1);
+}
+
+/** Crops twice as large as pictures call for are the most that patches which do not go together may cost. */
+const MOST_ENLARGED = 2;
+
+/** The size nearest to the wanted one that is whole patches for teacher and students. Throws ConfigError where that is far from it. */
+function commonSize(view: Because<number>, models: readonly ModelConfig[]): Because<number> {
+  const step = commonStep(models);
+  const patches = [...new Set(models.map(gridStep))].join(", ");
+  if (step > MOST_ENLARGED * Math.max(view.value, PUBLISHED_GLOBAL_PX))
+    throw new ConfigError(
+      `Cannot choose the global crops: patches of ${patches} px are all whole at multiples of ${n(step)} px only; leave the student out that does not go with the teacher, or set crops.globalSizePx=${step}`,
+      { keyPath: "crops.globalSizePx" },
+    );
+  if (view.value % step === 0) return view;
+  return because(multiple(view.value, step), `${view.reason}; patches of ${patches} px are all whole at multiples of ${step} px`);
+}
+
 /** Settles the crops but for mixed sizes: the published ones at 224 px, scaled down with the pictures. */
-export function settleCrops(
-  choose: Chooser<CropsSectionConfig>,
-  { model, method, view }: { readonly model: ModelConfig; readonly method: MethodName; readonly view: Because<number> },
-): CropsConfig {
+export function settleCrops(choose: Chooser<CropsSectionConfig>, { model, students = [], method, view }: CropRuleOptions): CropsConfig {
   const values = METHOD_VALUES[method].crops;
-  const globalSizePx = choose("globalSizePx", () => view);
+  const globalSizePx = choose("globalSizePx", () => (students.length === 0 ? view : commonSize(view, [model, ...students])));
   const small = view.value <= SMALL_PX;
   const localCount = choose("localCount", () => {
     if (values.localCount === 0) return because(0, `${METHOD_TITLES[method]} has two crops of one size`);
@@ -30,7 +66,9 @@ export function settleCrops(
   });
   return {
     globalSizePx,
-    localSizePx: choose("localSizePx", () => localRule(globalSizePx, { model, method })),
+    localSizePx: choose("localSizePx", () =>
+      localRule(globalSizePx, { step: commonStep(students.length === 0 ? [model] : students), method }),
+    ),
     localCount,
     globalScaleRange: choose("globalScaleRange", () => published(values.globalScaleRange, method)),
     localScaleRange: choose("localScaleRange", () =>
@@ -40,8 +78,7 @@ export function settleCrops(
   };
 }
 
-function localRule(globalSizePx: number, { model, method }: { readonly model: ModelConfig; readonly method: MethodName }): Because<number> {
-  const step = gridStep(model);
+function localRule(globalSizePx: number, { step, method }: { readonly step: number; readonly method: MethodName }): Because<number> {
   if (globalSizePx === 224 && PUBLISHED_LOCAL_PX % step === 0) return published(PUBLISHED_LOCAL_PX, method);
   if (globalSizePx === 224 && method !== "dino") return published(multiple(PUBLISHED_LOCAL_PX, step), method);
   const half = Math.min(globalSizePx, multiple(globalSizePx / 2, step, Math.max(1, Math.min(2, Math.floor(globalSizePx / step)))));
@@ -53,13 +90,17 @@ export interface AugmentRuleOptions {
   readonly method: MethodName;
   readonly channels: number;
   readonly bands: BandFacts | undefined;
+  /** A teacher by features, whose pictures are normalised as it was taught. */
+  readonly teacher?: Partial<Pick<TeacherFacts, "mean" | "std">> | undefined;
 }
 
 /** What colours alone have. */
 const COLOUR_CHANGES = ["saturation", "hue", "grayscale"] as const;
 
 /** One number a channel: ImageNet's of colours, measured of bands. Throws ConfigError where nothing was measured. */
-function numberRule(key: "mean" | "std", { method, channels, bands }: AugmentRuleOptions): Because<readonly number[]> {
+function numberRule(key: "mean" | "std", { method, channels, bands, teacher }: AugmentRuleOptions): Because<readonly number[]> {
+  const taught = teacher?.[key];
+  if (taught !== undefined) return because(taught, "as the teacher's pictures are normalised");
   if (channels === COLOURS) return published(METHOD_VALUES[method].augment[key], method);
   if (bands !== undefined) return because(bands[key], `measured on ${n(bands.images)} of the pictures, each of ${channels} channels`);
   throw new ConfigError(

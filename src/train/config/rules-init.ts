@@ -1,7 +1,7 @@
 /** @file Rules of weights to begin with and of the dense probe. */
 import { because, type Because, type Chooser } from "./choose.ts";
 import { n } from "./learning-facts.ts";
-import type { DenseConfig, DistillConfig, InitConfig, ModelConfig, RunFacts, TrainConfig } from "./types.ts";
+import type { DenseConfig, DistillConfig, InitConfig, ModelConfig, RunFacts, TeacherFacts, TrainConfig } from "./types.ts";
 
 /** New heads settle in a tenth of the run, at most 1,000 steps, before the backbone moves. */
 const HEAD_WARMUP_SHARE = 0.1;
@@ -35,10 +35,13 @@ export function settleInit(choose: Chooser<InitConfig>, options: InitRuleOptions
   };
 }
 
-/** Settles the teacher and the students of a distillation. */
-export function settleDistill(choose: Chooser<DistillConfig>): DistillConfig {
+/** Settles the teacher and the students of a distillation, and what they are held to. */
+export function settleDistill(choose: Chooser<DistillConfig>, teacher: TeacherFacts | undefined): DistillConfig {
   return {
     teacher: choose("teacher", () => because(null, "the run's teacher is its own moving average")),
+    objective: choose("objective", () =>
+      teacher === undefined ? because("prototypes", "no distillation") : because(teacher.objective, teacher.why),
+    ),
     students: choose("students", () => because([], "no distillation")),
   };
 }

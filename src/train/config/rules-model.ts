@@ -77,12 +77,16 @@ function givenModel({
   user,
   facts,
   stage,
-}: Pick<ModelRuleOptions, "user" | "stage"> & { readonly facts: Pick<RunFacts, "parent" | "initModel"> }):
+}: Pick<ModelRuleOptions, "user" | "stage"> & { readonly facts: Pick<RunFacts, "parent" | "initModel" | "teacher"> }):
   | { readonly model: Partial<ModelConfig>; readonly why: string }
   | undefined {
   if (stage === "pretrain" && user.model?.arch !== undefined) return undefined;
   if (facts.parent !== undefined) return { model: facts.parent.model, why: AS_BEFORE };
-  return facts.initModel === undefined ? undefined : { model: facts.initModel, why: "as the weights to begin with have it" };
+  if (facts.initModel === undefined) return undefined;
+  return {
+    model: facts.initModel,
+    why: facts.teacher === undefined ? "as the weights to begin with have it" : "as the teacher's weights have it",
+  };
 }
 
 /** Channels of the pictures, as `settleModel` settles them: known before the pictures are looked at. */
@@ -101,7 +105,10 @@ function namedArch({ user, facts, stage }: ModelRuleOptions): Arch | undefined {
 export function viewSize(options: ModelRuleOptions, model: ModelConfig): Because<number> {
   const { user, facts } = options;
   const foreign = facts.parent === undefined && facts.initModel?.imageSizePx !== undefined && user.model?.imageSizePx === undefined;
-  return foreign ? imageSizeRule(user, facts, model) : because(model.imageSizePx, "the network's image size");
+  if (!foreign) return because(model.imageSizePx, "the network's image size");
+  const byPictures = imageSizeRule(user, facts, model);
+  const { sizePx = Infinity } = facts.teacher ?? {};
+  return sizePx < byPictures.value ? because(sizePx, "the size of the teacher's own pictures") : byPictures;
 }
 
 /** Settles the network. Throws ConfigError for a preset that does not exist. */

@@ -1,5 +1,5 @@
 /** @file Rules of the objective, from the method, the amount of data and the batch. */
-import { because, type Because, type Chooser, inheriting, METHOD_TITLES, published, SMALL_DATA } from "./choose.ts";
+import { because, type Because, type Chooser, inheriting, METHOD_TITLES, published, SMALL_DATA, unused } from "./choose.ts";
 import { atMost, type LearningFacts, n, runBefore, SMALL_BATCH } from "./learning-facts.ts";
 import { METHOD_VALUES } from "./method-values.ts";
 import { SMALL_PX } from "./rules-model.ts";
@@ -15,19 +15,28 @@ const LATE_LOCAL_WEIGHT = 0.5;
 const GRAM_WARMUP_SHARE = 1 / 200;
 const GRAM_WARMUP_STEPS = 1000;
 
+/** Why what belongs to prototypes has a value all the same. */
+export const NO_PROTOTYPES = "not used: students are held to features, not to prototypes";
+
 /** The weights that say which parts of the loss there are; they depend on no batch and no length. */
 export type Weights = Pick<ObjectiveConfig, "ibotWeight" | "gramWeight">;
 
 /** Settles which parts of the loss there are. */
 export function settleWeights(
   choose: Chooser<ObjectiveConfig>,
-  { method, stage, model }: { readonly method: MethodName; readonly stage: StageName; readonly model: ModelConfig },
+  {
+    method,
+    stage,
+    model,
+    byFeatures,
+  }: { readonly method: MethodName; readonly stage: StageName; readonly model: ModelConfig; readonly byFeatures: boolean },
 ): Weights {
   const { ibotWeight } = METHOD_VALUES[method];
   const title = METHOD_TITLES[method];
   const gramWeight = GRAM_WEIGHT[stage];
   return {
     ibotWeight: choose("ibotWeight", () => {
+      if (byFeatures) return because(0, "all patches are matched, none is masked");
       if (ibotWeight === 0) return because(0, `${title} has no iBOT`);
       return model.family === "vit" ? published(ibotWeight, method) : because(0, `a ${model.arch} takes no masked patches`);
     }),
@@ -45,7 +54,7 @@ export function settleObjective(
   options: LearningFacts & { readonly weights: Weights },
 ): ObjectiveConfig {
   const { weights, ...facts } = options;
-  const choose = inheriting(chooser, lastingPart(facts));
+  const choose = inheriting(unused(chooser, facts.byFeatures ? NO_PROTOTYPES : undefined), lastingPart(facts));
   const { method, totalBatch } = facts;
   const centering = choose("centering", () => centeringRule(facts));
   const sinkhorn = centering === "sinkhorn" && method !== "simclr";
@@ -54,14 +63,15 @@ export function settleObjective(
     centerMomentum: choose("centerMomentum", () => published(0.9)),
     sinkhornIterations: choose("sinkhornIterations", () => because(3, "DINOv2's default")),
     koleoWeight: choose("koleoWeight", () => {
-      if (method === "simclr") return because(0, "SimCLR has no KoLeo");
+      if (method === "simclr" || facts.byFeatures) return because(0, "SimCLR has no KoLeo");
       if (sinkhorn && totalBatch >= 2) return because(0.1, "DINOv2's default; spreads features when Sinkhorn-Knopp is used");
       return because(0, method === "dino" ? "DINO has no KoLeo" : "one image has no neighbours");
     }),
     koleoGroup: choose("koleoGroup", () => koleoGroupRule(facts)),
     koleoTopK: choose("koleoTopK", () => because(1, "the nearest neighbour alone, as DINOv2 has it")),
     ...weights,
-    ...settleLocalWeight(choose, facts),
+    ...settleLocalWeight(chooser, facts),
+    ...settleFeatureWeights(chooser, facts),
     gramWeightWarmupSteps: choose("gramWeightWarmupSteps", () => gramWarmupRule(facts, weights)),
     ...settleTemperatures(choose, { ...facts, sinkhorn }),
   };
@@ -93,14 +103,24 @@ function koleoGroupRule({ method, batchSize, groupSize }: LearningFacts): Becaus
 
 function settleLocalWeight(
   choose: Chooser<ObjectiveConfig>,
-  { method, stage }: LearningFacts,
+  { method, stage, byFeatures }: LearningFacts,
 ): Pick<ObjectiveConfig, "localWeight" | "localWeightEnd"> {
   const localWeight = choose("localWeight", () =>
-    stage === "pretrain"
-      ? because(1, method === "simclr" ? "not used: SimCLR has no local crops" : "every pair of crops counts the same")
-      : because(LATE_LOCAL_WEIGHT, "DINOv3 halves the local crops' part from its Gram stage on"),
+    byFeatures
+      ? because(1, "local crops together count as the global ones")
+      : stage === "pretrain"
+        ? because(1, method === "simclr" ? "not used: SimCLR has no local crops" : "every pair of crops counts the same")
+        : because(LATE_LOCAL_WEIGHT, "DINOv3 halves the local crops' part from its Gram stage on"),
   );
   return { localWeight, localWeightEnd: choose("localWeightEnd", () => because(localWeight, "the same along the run")) };
+}
+
+function settleFeatureWeights(
+  choose: Chooser<ObjectiveConfig>,
+  { byFeatures }: LearningFacts,
+): Pick<ObjectiveConfig, "clsWeight" | "patchWeight"> {
+  const rule = (what: string) => () => because(1, byFeatures ? `${what} count the same` : "not used: no distillation by features");
+  return { clsWeight: choose("clsWeight", rule("pictures and patches")), patchWeight: choose("patchWeight", rule("patches and pictures")) };
 }
 
 function gramWarmupRule({ stage, totalSteps }: LearningFacts, { gramWeight }: Weights): Because<number> {

@@ -4,6 +4,7 @@ import { because, type Because, type Chooser, inheriting, METHOD_TITLES, publish
 import { atMost, type LearningFacts, n, NARROW, runBefore, SHORT_RUN_STEPS, tidy } from "./learning-facts.ts";
 import { METHOD_VALUES } from "./method-values.ts";
 import { initLr, stageLr } from "./rules-late-lr.ts";
+import { NO_PROTOTYPES } from "./rules-objective.ts";
 import type { InitConfig, OptimConfig, ScheduleConfig } from "./types.ts";
 
 const FREEZE_SHARE = 0.05;
@@ -15,13 +16,19 @@ const RESNET = {
   simclr: { name: "lars", lr: 0.3, weightDecay: 1e-6 },
 } as const;
 
-function resnetOf({ model, method }: LearningFacts): (typeof RESNET)["dino" | "simclr"] | undefined {
+const NEW_STUDENTS = "students are new: all their layers learn alike";
+/** AdamW's rate of students of a frozen teacher's features, for 64 images a step. */
+const FEATURES_LR = 1e-3;
+
+function resnetOf({ model, method, byFeatures }: LearningFacts): (typeof RESNET)["dino" | "simclr"] | undefined {
+  if (byFeatures) return undefined; // one optimizer for students of all families
   return model.family === "resnet" ? RESNET[method === "simclr" ? "simclr" : "dino"] : undefined;
 }
 
 /** The usual rate of a run from random weights. */
 function freshLr(facts: LearningFacts): Because<number> {
-  const { model, totalBatch, method } = facts;
+  const { model, totalBatch, method, byFeatures } = facts;
+  if (byFeatures) return featuresLr(totalBatch);
   const resnet = resnetOf(facts);
   if (resnet !== undefined)
     return because(
@@ -36,6 +43,14 @@ function freshLr(facts: LearningFacts): Because<number> {
   }
   if (model.width <= NARROW && scaled < 5e-4) return because(5e-4, `a network of width ${model.width} takes DINO's 5e-4 at any batch`);
   return because(scaled, `DINO's 5e-4 x ${totalBatch} / 256 images a step`);
+}
+
+/** Of ViTs, ConvNeXts and ResNets alike. */
+function featuresLr(totalBatch: number): Because<number> {
+  return because(
+    tidy(FEATURES_LR * Math.sqrt(totalBatch / 64)),
+    `${FEATURES_LR} x sqrt(${totalBatch} / 64 images a step), for any student`,
+  );
 }
 
 function lrRule(facts: LearningFacts, init: InitConfig): Because<number> {
@@ -82,7 +97,8 @@ function lastingPart(facts: LearningFacts): Partial<OptimConfig> | undefined {
   return { name, betas, eps, weightDecay, decayRule, clipNorm, clipKind, momentum, layerDecay, patchEmbedLrScale };
 }
 
-function usualOptimizer({ method }: LearningFacts): Because<OptimConfig["name"]> {
+function usualOptimizer({ method, byFeatures }: LearningFacts): Because<OptimConfig["name"]> {
+  if (byFeatures) return because("adamw", "takes students of all families");
   return method === "simclr"
     ? because("adamw", "SimCLR's LARS is for ResNets; a ViT learns with DINO's AdamW")
     : published("adamw", method);
@@ -100,13 +116,15 @@ function decayEndRule(
 }
 
 function freezeRule(facts: LearningFacts): Because<number> {
-  const { method, epochs } = facts;
+  const { method, epochs, byFeatures } = facts;
+  if (byFeatures) return because(0, NO_PROTOTYPES);
   if (method === "simclr") return because(0, "SimCLR has no prototypes");
   if (runBefore(facts) !== undefined) return because(0, "the heads come from the run it goes on from");
   return atMost(1, FREEZE_SHARE, { epochs, method });
 }
 
-function layerDecayRule({ method, model }: LearningFacts): Because<number> {
+function layerDecayRule({ method, model, byFeatures }: LearningFacts): Because<number> {
+  if (byFeatures) return because(1, NEW_STUDENTS);
   const { layerDecay } = METHOD_VALUES[method].optim;
   if (layerDecay === 1) return because(1, `${METHOD_TITLES[method]} has no layer-wise decay`);
   if (model.family !== "vit") return because(1, "DINOv3 trains ConvNeXts without layer-wise decay");
@@ -115,7 +133,8 @@ function layerDecayRule({ method, model }: LearningFacts): Because<number> {
     : published(layerDecay, method);
 }
 
-function patchLrRule({ method, model }: LearningFacts): Because<number> {
+function patchLrRule({ method, model, byFeatures }: LearningFacts): Because<number> {
+  if (byFeatures) return because(1, NEW_STUDENTS);
   const { patchEmbedLrScale } = METHOD_VALUES[method].optim;
   if (patchEmbedLrScale === 1) return because(1, `${METHOD_TITLES[method]} trains its patch embedding as the rest`);
   return model.family !== "vit" || model.depth <= FEW_BLOCKS

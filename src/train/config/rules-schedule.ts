@@ -17,9 +17,10 @@ const STAGE_WARMUP_SHARE = { gram: 0.05, highres: 1 / 3 } as const;
 /** Settles whether rates fall or stay. Other rules ask for this first. */
 export function settleKind(
   choose: Chooser<ScheduleConfig>,
-  { method, stage, totalSteps }: Pick<LearningFacts, "method" | "stage" | "totalSteps">,
+  { method, stage, totalSteps, byFeatures }: Pick<LearningFacts, "method" | "stage" | "totalSteps" | "byFeatures">,
 ): ScheduleConfig["kind"] {
   return choose("kind", () => {
+    if (byFeatures) return because("cosine", "students learn in one run, which ends");
     if (stage !== "pretrain") return because("constant", "DINOv3's later stages keep their rates");
     if (method !== "dinov3") return published("cosine", method);
     return totalSteps < SHORT_RUN_STEPS

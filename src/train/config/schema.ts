@@ -123,6 +123,8 @@ const objective = z.strictObject({
   ibotWeight: notNegative,
   localWeight: notNegative,
   localWeightEnd: notNegative,
+  clsWeight: notNegative,
+  patchWeight: notNegative,
   gramWeight: notNegative,
   gramWeightWarmupSteps: countOrZero,
   studentTemp: positive,
@@ -184,6 +186,7 @@ const init = z.strictObject({
 });
 const distill = z.strictObject({
   teacher: text.nullable(),
+  objective: choice("prototypes", "features"),
   students: z.array(z.strictObject({ name: text, model })),
 });
 const data = z.strictObject({

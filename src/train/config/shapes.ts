@@ -1,12 +1,12 @@
 /** @file What a run's networks see and are: everything that its step is compiled from but the batch. No rule here knows a length. */
-import { type Chooser, inheriting } from "./choose.ts";
+import { type Chooser, inheriting, unused } from "./choose.ts";
 import { largestBatch } from "./fit-memory.ts";
 import type { Sized } from "./memory.ts";
 import { settleAugment, settleCrops, settleMask } from "./rules-crops.ts";
 import { settleGramSize, settleSizes } from "./rules-gram.ts";
 import { settleHead } from "./rules-head.ts";
 import { settleModel, viewSize } from "./rules-model.ts";
-import { settleWeights } from "./rules-objective.ts";
+import { NO_PROTOTYPES, settleWeights } from "./rules-objective.ts";
 import { settleData } from "./rules-output.ts";
 import { intendedBatch, MEMORY_SHARE } from "./rules-run.ts";
 import type { RunFacts, SectionName, TopName, TrainConfig, UserConfig } from "./types.ts";
@@ -35,15 +35,22 @@ export function gramShape({ gram }: UserConfig, sizePx: number): Sized["gram"] {
 }
 
 /** Settles the network, its heads and what they see; a later stage takes them over from the run before. */
-export function settleShapes(settling: Settling, top: Top): Shapes {
+export function settleShapes(settling: Settling, top: Top, distill: TrainConfig["distill"]): Shapes {
   const { user, facts, chooser } = settling;
   const { method, stage } = top;
+  const byFeatures = distill.objective === "features";
+  const idle = byFeatures ? NO_PROTOTYPES : undefined;
   const before = stage === "pretrain" ? undefined : facts.parent;
   const model = settleModel(chooser("model"), { user, facts, method, stage });
   const view = viewSize({ user, facts, method, stage }, model);
-  const crops = settleCrops(inheriting(chooser("crops"), before?.crops), { model, method, view });
+  const crops = settleCrops(inheriting(chooser("crops"), before?.crops), {
+    model,
+    students: byFeatures ? distill.students.map((student) => student.model) : [],
+    method,
+    view,
+  });
   const patches = Math.floor(crops.globalSizePx / model.patchSizePx) ** 2;
-  const weights = settleWeights(chooser("objective"), { method, stage, model });
+  const weights = settleWeights(chooser("objective"), { method, stage, model, byFeatures });
   const seen = {
     model,
     augment: settleAugment(inheriting(chooser("augment"), before?.augment), {
@@ -51,12 +58,13 @@ export function settleShapes(settling: Settling, top: Top): Shapes {
       method,
       channels: model.channels,
       bands: facts.bands,
+      teacher: facts.teacher,
     }),
-    mask: settleMask(inheriting(chooser("mask"), before?.mask), { method, patches }),
+    mask: settleMask(unused(inheriting(chooser("mask"), before?.mask), idle), { method, patches }),
     weights,
     gramSizePx: settleGramSize(chooser("gram"), { stage, facts, crops, model, gramWeight: weights.gramWeight }),
   };
-  const head = settleHead(inheriting(chooser("head"), before?.head), {
+  const head = settleHead(unused(inheriting(chooser("head"), before?.head), idle), {
     images: facts.images,
     model,
     batch: intendedBatch(user, crops),

@@ -12,9 +12,12 @@ export interface ObjectiveConfig {
   readonly koleoTopK: number;
   /** Weight of the masked patches' loss; 0 = no iBOT. */
   readonly ibotWeight: number;
-  /** Weight of the local crops' share of DINO's loss at the first step; a cosine leads to `localWeightEnd`. */
+  /** Weight of the local crops' share of DINO's loss (of the class tokens' cosines) at the first step; a cosine leads to `localWeightEnd`. */
   readonly localWeight: number;
   readonly localWeightEnd: number;
+  /** Distillation by features: weight of the class tokens' cosines, and of the patch tokens'; 0 = none. */
+  readonly clsWeight: number;
+  readonly patchWeight: number;
   /** Weight of the mean squared difference of Gram matrices; 0 = no Gram anchoring. */
   readonly gramWeight: number;
   /** Steps in which the Gram loss's weight rises linearly from 0. */

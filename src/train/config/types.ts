@@ -77,8 +77,10 @@ export interface StudentModel {
 
 /** Distillation: the network, crops, masks and heads of the configuration are the teacher's. */
 export interface DistillConfig {
-  /** The run whose last teacher is the frozen teacher; null = the run's teacher is its own moving average. */
+  /** A run whose last teacher is the frozen teacher, or weights without heads; null = the run's teacher is its own moving average. */
   readonly teacher: string | null;
+  /** What students are held to: the teacher's prototypes, which want its heads, or its features. */
+  readonly objective: "prototypes" | "features";
   readonly students: readonly StudentModel[];
 }
 
@@ -130,6 +132,18 @@ export interface BandFacts {
   readonly images: number;
 }
 
+/** The frozen teacher of a distillation, as far as the rules go by it. */
+export interface TeacherFacts {
+  readonly objective: DistillConfig["objective"];
+  /** Why students are held to that. */
+  readonly why: string;
+  /** Of a teacher by features: the method of its kind, the side of its pictures, and the numbers they are normalised by, where they are known. */
+  readonly method?: MethodName;
+  readonly sizePx?: number;
+  readonly mean?: readonly number[];
+  readonly std?: readonly number[];
+}
+
 /** What is known of the data and the machine before a run. */
 export interface RunFacts {
   readonly images: number;
@@ -145,8 +159,10 @@ export interface RunFacts {
   readonly parentSteps?: number;
   /** Pictures of other than three channels: their mean and deviation as measured on `images` of them, one number a channel. */
   readonly bands?: BandFacts;
-  /** What the weights to begin with say of their network, where they come from no run of ours. */
+  /** What the weights to begin with (of a distillation by features: the teacher's) say of their network, where they come from no run of ours. */
   readonly initModel?: Partial<ModelConfig>;
+  /** The frozen teacher, where there is one. */
+  readonly teacher?: TeacherFacts;
 }
 
 /** A configuration with the reason of every value, by dotted key path. */

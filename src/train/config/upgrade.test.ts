@@ -43,6 +43,12 @@ test("parseTrainConfig() reads what the first release wrote, with what DINO does
   expect(read.dense).toMatchObject({ train: null, imageSizePx: now.crops.globalSizePx });
 });
 
+test("parseTrainConfig() reads what a release without distillation by features wrote", () => {
+  const { clsWeight: _, patchWeight: __, ...objective } = now.objective;
+  const { objective: ___, ...distill } = now.distill;
+  expect(parseTrainConfig({ ...now, objective, distill })).toEqual(now);
+});
+
 test("parseTrainConfig() fills in nothing where a configuration of this release lacks a key", () => {
   const { maskToken: _, ...model } = now.model;
   expect(() => parseTrainConfig({ ...now, model })).toThrow(/"model\.maskToken".*got nothing/);

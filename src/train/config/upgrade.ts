@@ -44,9 +44,28 @@ const SAME_AS = [
   ["dense", "imageSizePx", "crops", "globalSizePx"],
 ] as const;
 
-/** A configuration of this release, or of an earlier one (it names no `stage`) with the later keys put in. Nothing is checked here. */
+/** Keys that came after `stage` did: what runs did before there was a choice. */
+const LATEST: Readonly<Record<string, Plain>> = {
+  objective: { clsWeight: 1, patchWeight: 1 },
+  distill: { objective: "prototypes" },
+};
+
+/** Sections with the keys of LATEST that they lack. */
+function withLatest(value: Plain): Plain {
+  const sections = Object.entries(LATEST).flatMap(([name, later]) => {
+    const own = value[name];
+    return isPlain(own) ? [[name, { ...later, ...own }] as const] : [];
+  });
+  return { ...value, ...Object.fromEntries(sections) };
+}
+
+/** A configuration of this release, or of an earlier one (the first names no `stage`) with the later keys put in. Nothing is checked here. */
 export function withLaterKeys(value: unknown): unknown {
-  if (!isPlain(value) || value["stage"] !== undefined || !isPlain(value["model"])) return value;
+  return isPlain(value) ? withLatest(ofFirstRelease(value)) : value;
+}
+
+function ofFirstRelease(value: Plain): Plain {
+  if (value["stage"] !== undefined || !isPlain(value["model"])) return value;
   const sections: Record<string, unknown> = { ...value, stage: "pretrain" };
   for (const [name, later] of Object.entries(LATER)) {
     const own = sections[name] ?? {};

@@ -2,6 +2,7 @@
 import { ConfigError } from "../../core/index.ts";
 import { METHOD_TITLES } from "./choose.ts";
 import type { TrainConfig } from "./types.ts";
+import { checkDistill } from "./validate-distill.ts";
 
 function checkKoleo({ train, objective }: TrainConfig): void {
   const { koleoWeight, koleoGroup, koleoTopK } = objective;
@@ -24,13 +25,14 @@ function checkKoleo({ train, objective }: TrainConfig): void {
 }
 
 /** Parts of the loss that a method does not have. */
-function checkMethod({ method, objective, model, head }: TrainConfig): void {
+function checkMethod({ method, objective, distill }: TrainConfig): void {
+  const byFeatures = distill.objective === "features";
   const v3 = method === "dinov3";
   const lacking: readonly (readonly [keyPath: string, value: number, usual: number, what: string, has: boolean])[] = [
     ["objective.ibotWeight", objective.ibotWeight, 0, "iBOT", v3 || method === "dinov2"],
     ["objective.gramWeight", objective.gramWeight, 0, "Gram anchoring", v3],
-    ["objective.localWeight", objective.localWeight, 1, "weight of local crops", v3],
-    ["objective.localWeightEnd", objective.localWeightEnd, 1, "weight of local crops", v3],
+    ["objective.localWeight", objective.localWeight, 1, "weight of local crops", v3 || byFeatures],
+    ["objective.localWeightEnd", objective.localWeightEnd, 1, "weight of local crops", v3 || byFeatures],
   ];
   for (const [keyPath, value, usual, what, has] of lacking)
     if (!has && value !== usual)
@@ -38,17 +40,22 @@ function checkMethod({ method, objective, model, head }: TrainConfig): void {
         `Cannot use ${keyPath} ${value}: ${METHOD_TITLES[method]} has no ${what}; leave it at ${usual}, or set method to "${what === "iBOT" ? "dinov2" : "dinov3"}"`,
         { keyPath },
       );
-  if (objective.ibotWeight > 0 && model.family !== "vit")
+}
+
+/** Masked patches want a ViT, a head without batch norm, and sizes of their own head where it is one. */
+function checkIbot({ objective, model, head }: TrainConfig): void {
+  if (objective.ibotWeight === 0) return;
+  if (model.family !== "vit")
     throw new ConfigError(
       `Cannot use objective.ibotWeight ${objective.ibotWeight}: a ${model.family} takes no masked patches; set objective.ibotWeight=0, or use a ViT`,
       { keyPath: "objective.ibotWeight" },
     );
-  if (objective.ibotWeight > 0 && head.batchNorm)
+  if (head.batchNorm)
     throw new ConfigError(
       "Cannot use head.batchNorm with iBOT: lists of masked patches are padded, and padding would count in the statistics; set head.batchNorm=false or objective.ibotWeight=0",
       { keyPath: "head.batchNorm" },
     );
-  if (objective.ibotWeight > 0 && !head.ibotSeparate)
+  if (!head.ibotSeparate)
     for (const [key, own] of [
       ["ibotPrototypes", "prototypes"],
       ["ibotHidden", "hidden"],
@@ -108,7 +115,9 @@ function checkAdapters(config: TrainConfig): void {
 export function checkLearning(config: TrainConfig): void {
   checkKoleo(config);
   checkMethod(config);
+  checkIbot(config);
   checkConstant(config);
   checkLayers(config);
   checkAdapters(config);
+  checkDistill(config);
 }

@@ -3,7 +3,7 @@ import { ConfigError } from "../../core/index.ts";
 import { parseArch } from "./arch.ts";
 import { COLOURS, INGREDIENTS } from "./ingredients.ts";
 import { gridStep } from "./rules-crops.ts";
-import type { TrainConfig } from "./types.ts";
+import type { ModelConfig, TrainConfig } from "./types.ts";
 
 function sizesAround(value: number, step: number): string {
   const below = Math.floor(value / step) * step;
@@ -11,19 +11,38 @@ function sizesAround(value: number, step: number): string {
   return `${near.join(" or ")} (any multiple of ${step})`;
 }
 
-function checkPatches({ model, crops }: TrainConfig): void {
+/** Pictures are whole patches: of the network, or of a frozen teacher and every student; local crops are for the students. */
+function checkPatches({ model, crops, distill: { students } }: TrainConfig): void {
+  const seen = { key: "model.imageSizePx", sizePx: model.imageSizePx };
+  checkWhole({ model }, { crops, locals: students.length === 0, others: [seen] });
+  for (const student of students) checkWhole(student, { crops, locals: true, others: [] });
+}
+
+function checkWhole(
+  { name, model }: { readonly name?: string; readonly model: ModelConfig },
+  { crops, locals, others }: { readonly crops: TrainConfig["crops"]; readonly locals: boolean; readonly others: readonly Size[] },
+): void {
   const p = gridStep(model);
-  const sizes: readonly (readonly [string, number])[] = [
-    ["model.imageSizePx", model.imageSizePx],
-    ["crops.globalSizePx", crops.globalSizePx],
-    ...(crops.localCount > 0 ? [["crops.localSizePx", crops.localSizePx] as const] : []),
-    ...crops.sizes.flatMap((size) => [size.globalSizePx, size.localSizePx, size.gramSizePx].map((px) => ["crops.sizes", px] as const)),
+  const sizes: readonly Size[] = [
+    ...others,
+    { key: "crops.globalSizePx", sizePx: crops.globalSizePx },
+    ...(locals && crops.localCount > 0 ? [{ key: "crops.localSizePx", sizePx: crops.localSizePx }] : []),
+    ...crops.sizes.flatMap(({ globalSizePx, localSizePx, gramSizePx }) =>
+      [globalSizePx, ...(locals ? [localSizePx] : []), gramSizePx].map((sizePx) => ({ key: "crops.sizes", sizePx })),
+    ),
   ];
-  for (const [keyPath, size] of sizes)
-    if (size % p !== 0)
-      throw new ConfigError(`Cannot use ${keyPath} ${size}: it is not a multiple of the patch size ${p}; use ${sizesAround(size, p)}`, {
-        keyPath,
-      });
+  for (const { key: keyPath, sizePx } of sizes)
+    if (sizePx % p !== 0)
+      throw new ConfigError(
+        `Cannot use ${keyPath} ${sizePx}: it is not a multiple of the patch size ${p}${name === undefined ? "" : ` of "${name}"`}; use ${sizesAround(sizePx, p)}`,
+        { keyPath },
+      );
+}
+
+/** A side in pixels and the key that it stands under. */
+interface Size {
+  readonly key: string;
+  readonly sizePx: number;
 }
 
 function checkLocals({ crops }: TrainConfig): void {
@@ -103,11 +122,6 @@ function checkChannels({ model, augment, distill }: TrainConfig): void {
       { keyPath: "distill.students" },
     );
   if (channels === COLOURS) return;
-  if ([model, ...distill.students.map((student) => student.model)].some(({ family }) => family === "resnet"))
-    throw new ConfigError(
-      `Cannot use model.channels ${channels} with a ResNet: the folders of timm that ResNets are written to say three channels; use a ViT or a ConvNeXt`,
-      { keyPath: "model.channels" },
-    );
   const key = (["saturation", "hue", "grayscale"] as const).find((of) => augment[of] > 0);
   if (key !== undefined)
     throw new ConfigError(

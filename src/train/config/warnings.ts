@@ -8,8 +8,8 @@ import type { RunFacts, TrainConfig } from "./types.ts";
 
 /** DINOv2's masked patches and Sinkhorn-Knopp share a step's rows out evenly: prototypes beyond that are never a target. */
 function tooManyPrototypes(config: TrainConfig, { images }: RunFacts): readonly string[] {
-  const { head, objective, train, mask, crops, model, method, stage } = config;
-  if (method === "simclr" || objective.centering !== "sinkhorn") return [];
+  const { head, objective, train, mask, crops, model, method, stage, distill } = config;
+  if (method === "simclr" || distill.objective === "features" || objective.centering !== "sinkhorn") return [];
   const batch = train.batchSize * train.accumulate;
   const patches = Math.floor(crops.globalSizePx / model.patchSizePx) ** 2;
   const masked = Math.floor(expectedMasked(mask, { images: batch, patches }));

@@ -10,16 +10,20 @@ import {
   type ResolvedConfig,
   resolveConfig,
   type RunFacts,
+  type TeacherFacts,
   type UserConfig,
 } from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
 import { modelOf } from "./model-of.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
 import { gatherFacts, measureBands } from "./prepare.ts";
+import { factsOfTeacher, openTeacher } from "./teacher-kind.ts";
 
 export interface Beginning {
   /** What weights that are no run of ours say of their network. */
   readonly initModel?: Partial<ModelConfig> | undefined;
+  /** The frozen teacher of a distillation. */
+  readonly teacher?: TeacherFacts | undefined;
   /** What the user said, and what follows from the run that is gone on from. */
   readonly user: UserConfig;
   readonly parent: Parent | undefined;
@@ -33,9 +37,20 @@ export async function settleBeginning(user: UserConfig): Promise<Beginning> {
   const parent = stage === "pretrain" ? (from === undefined ? undefined : await findParent(from)) : await needParent(from, stage);
   const path = data?.path ?? (stage === "pretrain" ? undefined : parent?.config.data.path);
   const asked = path === undefined ? user : mergeConfigs(user, { data: { path } });
-  const foreign = from === undefined || parent !== undefined ? undefined : await readBackbone((await resolveModelPath(from)) ?? from);
-  const initModel = foreign === undefined ? undefined : modelOf(foreign.config);
-  return { user: asked, parent, gram: await gramTeacherOf(asked, parent), initModel };
+  const taught = await teacherOf(user);
+  const initModel = taught?.model ?? (parent === undefined ? await foreignModel(from) : undefined);
+  return { user: asked, parent, gram: await gramTeacherOf(asked, parent), initModel, teacher: taught?.teacher };
+}
+
+/** What weights that are no run of ours say of their network. */
+async function foreignModel(from: string | undefined): Promise<Partial<ModelConfig> | undefined> {
+  return from === undefined ? undefined : modelOf((await readBackbone((await resolveModelPath(from)) ?? from)).config);
+}
+
+/** What is known of the frozen teacher of a distillation. */
+async function teacherOf({ distill }: UserConfig): Promise<ReturnType<typeof factsOfTeacher> | undefined> {
+  const from = distill?.teacher ?? undefined;
+  return from === undefined ? undefined : factsOfTeacher(await openTeacher(from, distill?.objective));
 }
 
 /** The Gram teacher of a later stage, where the user named none: the one of the stage before, or one of the run's early teachers. */
@@ -58,13 +73,21 @@ export function channelsOf({ user, parent, initModel }: Beginning): number {
 
 /** What is known of the images of a run, bands measured where it has them. */
 export async function factsOfBeginning(list: DataList, beginning: Beginning): Promise<RunFacts> {
-  return { ...(await gatherFacts(list)), ...(await measureBands(list, { user: beginning.user, channels: channelsOf(beginning) })) };
+  const { user, teacher } = beginning;
+  const facts = await gatherFacts(list);
+  // pictures of a teacher by features are normalised as it was taught
+  return teacher?.mean === undefined ? { ...facts, ...(await measureBands(list, { user, channels: channelsOf(beginning) })) } : facts;
 }
 
 /** The whole configuration. */
-export function resolveBeginning({ user, parent, gram, initModel }: Beginning, facts: RunFacts): ResolvedConfig {
+export function resolveBeginning({ user, parent, gram, initModel, teacher }: Beginning, facts: RunFacts): ResolvedConfig {
   const ofParent = parent === undefined ? {} : { parent: parent.config, parentSteps: parent.last.state.step };
-  const resolved = resolveConfig(user, { ...facts, ...ofParent, ...(initModel === undefined ? {} : { initModel }) });
+  const resolved = resolveConfig(user, {
+    ...facts,
+    ...ofParent,
+    ...(initModel === undefined ? {} : { initModel }),
+    ...(teacher === undefined ? {} : { teacher }),
+  });
   if (gram === undefined || resolved.config.objective.gramWeight === 0 || resolved.config.gram.useEma) return resolved;
   return {
     ...resolved,

@@ -1,26 +1,14 @@
-/** @file The frozen teacher of a distillation: a run with heads, its networks, and what students inherit of its configuration. */
+/** @file The frozen teacher of a distillation: its networks, and what students inherit of a run with heads. */
 import { join } from "node:path";
 import { ConfigError } from "../../core/index.ts";
-import { readSafetensors } from "../../weights/index.ts";
+import { type NamedTensors, readSafetensors } from "../../weights/index.ts";
 import { gridSideOf } from "../../nn/index.ts";
 import type { ModelConfig, TrainConfig, UserConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
 import { backboneOf, watchedConfig } from "./method-config.ts";
-import { findParent, type Parent } from "./parent.ts";
+import type { Parent } from "./parent.ts";
 import { listMismatches } from "./run-state.ts";
-
-/** The run whose last teacher is the frozen teacher. Throws ConfigError where there is none that can teach. */
-export async function needTeacher(from: string): Promise<Parent> {
-  const fail = (state: string, todo: string): ConfigError =>
-    new ConfigError(`Cannot distill from "${from}": ${state}; ${todo}`, { keyPath: "distill.teacher" });
-  const parent = await findParent(from);
-  if (parent === undefined)
-    throw fail("it is no run folder", "give the --out of a run: a teacher needs the heads it was trained with, which exported models lack");
-  if (parent.config.method === "simclr") throw fail("SimCLR has no prototypes to teach", "give a run of dino, dinov2 or dinov3");
-  if (parent.config.distill.students.length > 1)
-    throw fail("it trained several students", "train from the run that taught them, or distill one student first");
-  return parent;
-}
+import { openTeacher } from "./teacher-kind.ts";
 
 /** What a distillation takes over of its teacher's run. */
 export function inheritedOf(parent: Parent): UserConfig {
@@ -39,44 +27,71 @@ export function inheritedOf(parent: Parent): UserConfig {
   };
 }
 
-/** Puts the frozen teacher's weights and centres in place. Throws ConfigError for a teacher that is not the configuration's. */
-export async function loadFrozenTeacher(stepper: Stepper, from: string | null): Promise<void> {
+/** Puts the frozen teacher's weights (and, where it has heads, its centres) in place. Throws ConfigError for a teacher that is not the configuration's. */
+export async function loadFrozenTeacher(stepper: Stepper, { teacher: from, objective }: TrainConfig["distill"]): Promise<void> {
   const network = stepper.method.fixed.find(({ name }) => name === "teacher");
   const flat = stepper.fixed.get("teacher");
   if (network === undefined || flat === undefined || from === null) return;
-  const { last } = await needTeacher(from);
-  const file = join(last.dir, "teacher.safetensors");
-  const { tensors } = await readSafetensors(file);
-  const mismatches = listMismatches(tensors, new Map(network.specs.map((s) => [s.name, s.shape] as const)));
+  const given = await readTeacher(from, objective);
+  const statistics = new Set(
+    [...stepper.state.keys()].flatMap((key) => (key.startsWith("teacher.") ? [key.slice("teacher.".length)] : [])),
+  );
+  const own = new Map([...given.tensors].filter(([name]) => !statistics.has(name)));
+  const mismatches = listMismatches(own, new Map(network.specs.map((s) => [s.name, s.shape] as const)));
   if (mismatches.length > 0)
     throw new ConfigError(
-      `Cannot distill from "${file}": ${mismatches.join("; ")}; keep the teacher's model and head in the configuration`,
-      {
-        keyPath: "distill.teacher",
-      },
+      `Cannot distill from "${given.file}": ${mismatches.join("; ")}; keep the teacher's model and head in the configuration`,
+      { keyPath: "distill.teacher" },
     );
   for (const { name } of network.specs) {
-    const data = tensors.get(name)?.data;
+    const data = own.get(name)?.data;
     if (data instanceof Float32Array) flat.view(name).set(data);
   }
-  const method = (await readSafetensors(join(last.dir, "method.safetensors"))).tensors;
   for (const [name, view] of stepper.state) {
-    const data = method.get(name)?.data;
+    const data = given.state.get(name)?.data;
     if (data instanceof Float32Array && data.length === view.length) view.set(data);
   }
 }
 
-/** How each student meets its teacher, in words: heads of their own make widths free, and maps of another grid are interpolated. */
+interface GivenTeacher {
+  readonly file: string;
+  /** By the names of the teacher's network. */
+  readonly tensors: NamedTensors;
+  /** By the names of the step's state. */
+  readonly state: NamedTensors;
+}
+
+async function readTeacher(from: string, objective: TrainConfig["distill"]["objective"]): Promise<GivenTeacher> {
+  const teacher = await openTeacher(from, objective);
+  if (teacher.objective === "prototypes") {
+    const { dir } = teacher.parent.last;
+    const file = join(dir, "teacher.safetensors");
+    return {
+      file,
+      tensors: (await readSafetensors(file)).tensors,
+      state: (await readSafetensors(join(dir, "method.safetensors"))).tensors,
+    };
+  }
+  const named = (prefix: string): NamedTensors => new Map([...teacher.backbone.tensors].map(([name, tensor]) => [prefix + name, tensor]));
+  return { file: teacher.backbone.file, tensors: named("backbone."), state: named("teacher.backbone.") };
+}
+
+/** How each student meets its teacher, in words: its own layers make widths free, and maps of another grid are interpolated. */
 export function describeStudents({
   model,
   crops,
-  distill: { students },
+  distill: { students, objective },
 }: Pick<TrainConfig, "model" | "crops" | "distill">): readonly string[] {
   const grid = (of: ModelConfig): number => gridSideOf(backboneOf(of), crops.globalSizePx);
-  return students.map((student) => {
-    const [own, to] = [grid(student.model), grid(model)];
-    const wider = student.model.width > model.width ? `, wider than its teacher's ${model.width}` : `, its teacher's are ${model.width}`;
-    const maps = own === to ? "" : `; its patches are brought from a grid of ${own} to the teacher's ${to} by bicubic interpolation`;
-    return `Student ${student.name}: features of ${student.model.width}${wider}; heads of its own project them to the teacher's prototypes${maps}`;
+  const byFeatures = objective === "features";
+  return students.map(({ name, model: { width, ...rest } }) => {
+    const [own, to] = [grid({ ...rest, width }), grid(model)];
+    const wider = width > model.width ? `, wider than its teacher's ${model.width}` : `, its teacher's are ${model.width}`;
+    const how = byFeatures
+      ? `a linear layer ${width > model.width ? "reduces" : "brings"} them to ${model.width}, and is left out of what is exported`
+      : "heads of its own project them to the teacher's prototypes";
+    const kernel = byFeatures ? "bilinear" : "bicubic";
+    const maps = own === to ? "" : `; its patches are brought from a grid of ${own} to the teacher's ${to} by ${kernel} interpolation`;
+    return `Student ${name}: features of ${width}${wider}; ${how}${maps}`;
   });
 }

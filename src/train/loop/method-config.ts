@@ -5,6 +5,7 @@ import {
   type Dinov2Config,
   dinov3,
   distill,
+  distillFeatures,
   type GramConfig,
   type HeadConfig,
   type Method,
@@ -20,6 +21,7 @@ import {
   resnetPreset,
   type ViTConfig,
 } from "../../nn/index.ts";
+import { InternalError } from "../../core/index.ts";
 import type { ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
 import { imagesOfStep, ownSizes, type Sizes } from "./variants.ts";
 
@@ -158,8 +160,7 @@ function gramOf({ gram, objective }: Pick<TrainConfig, "gram" | "objective">, { 
 
 function methodAt(config: TrainConfig, sizes: Sizes): Method {
   const family = familyConfig(config, sizes);
-  const [first, ...others] = config.distill.students.map((student) => studentOf(family, student));
-  if (first !== undefined) return distill({ teacher: family, students: [first, ...others] });
+  if (config.distill.students.length > 0) return distillationOf(config, family);
   switch (config.method) {
     case "dino":
       return dino(family);
@@ -170,6 +171,20 @@ function methodAt(config: TrainConfig, sizes: Sizes): Method {
     case "simclr":
       return simclr({ ...family, objective: { temperature: config.objective.studentTemp } });
   }
+}
+
+function distillationOf({ distill: { students, objective: by }, objective }: TrainConfig, family: Dinov2Config): Method {
+  if (by === "features") {
+    const pupils = students.map(({ name, model }) => ({ name, backbone: backboneOf(model), dropPath: model.dropPath }));
+    return distillFeatures({ teacher: family, students: someOf(pupils), objective });
+  }
+  return distill({ teacher: family, students: someOf(students.map((student) => studentOf(family, student))) });
+}
+
+/** The configuration was checked: there are students. */
+function someOf<T>([first, ...others]: readonly T[]): [T, ...T[]] {
+  if (first === undefined) throw new InternalError("Cannot distill: there are no students");
+  return [first, ...others];
 }
 
 /** A student has heads of its own, like the teacher's but for the width that goes in. DINOv3 §5. */

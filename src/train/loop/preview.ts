@@ -5,8 +5,8 @@ import { type DataList, listData, Loader } from "../../data/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
 import {
   assertFitsMemory,
-  estimateCheckpointBytes,
   estimateMemory,
+  estimateRunBytes,
   formatConfig,
   planSteps,
   type TrainConfig,
@@ -61,7 +61,7 @@ export async function dryRun(user: UserConfig, options: JobOptions & { readonly 
     stepMs: Math.round(stepMs),
     minutes: Number(((steps * stepMs) / 60_000).toPrecision(3)),
     memoryBytes: estimateMemory(config).totalBytes,
-    diskBytes: estimateCheckpointBytes(config) * (config.checkpoint.keepLast + 1),
+    diskBytes: estimateRunBytes(config),
     contactSheet,
   };
   return { text: describe(found, { look, config, stepsPerEpoch }), ...found };

@@ -48,7 +48,7 @@ export async function replayDump(dir: string, { signal }: { readonly signal?: Ab
   const before = [...notFiniteParams(stepper), ...findNotFinite(crops)];
   const result = await stepper.step({ ...batch, step: step - 1, rng: new Rng(config.seed), scalars, signal });
   const along = findNotFinite([
-    ["teacher features", result.features],
+    [config.distill.students.length > 0 ? "student features" : "teacher features", result.features],
     ["teacher entropy", [result.teacherEntropy]],
     ["target entropy", [result.targetEntropy]],
     ...Object.entries(result.parts).map(([name, value]) => [name, [value]] as const),

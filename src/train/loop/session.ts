@@ -72,7 +72,8 @@ function isLaterStage({ resolved, parent }: Run): boolean {
 /** Puts the weights that a new run begins with in place. */
 async function begin(run: Run, stepper: Stepper): Promise<void> {
   const { resolved, parent, note } = run;
-  const { init, gram } = resolved.config;
+  const { init, gram, distill } = resolved.config;
+  if (distill.students.length > 0) note(`Distillation by ${distill.objective}: ${resolved.reasons["distill.objective"] ?? ""}`);
   for (const line of describeStudents(resolved.config)) note(line);
   if (parent !== undefined && isLaterStage(run)) await continueRun(stepper, parent, note);
   else if (init.from !== null) await loadInit(stepper, init.from, { allowPartial: init.allowPartial, note });
@@ -101,7 +102,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   // the run keeps the frozen teacher that it began with: the run that it comes from may go on
   if (found !== undefined && (await hasFrozen(dir, stepper))) await readFrozen(dir, stepper);
   else {
-    await loadFrozenTeacher(stepper, config.distill.teacher);
+    await loadFrozenTeacher(stepper, config.distill);
     await writeFrozen(dir, stepper);
   }
   if (found !== undefined) await readState(found.dir, stepper);

@@ -1,6 +1,7 @@
 /** @file What a step is measured by: a line of metrics, and alarms. */
 import type { Loader } from "../../data/index.ts";
 import type { TrainConfig } from "../config/index.ts";
+import { watchedConfig } from "./method-config.ts";
 import { type Alarm, CollapseMonitor, effectiveRank, featureStd, klFromLoss } from "../monitors.ts";
 import type { MetricsLine } from "../run/index.ts";
 import type { StepResult, StepScalars } from "../stepper.ts";
@@ -18,7 +19,8 @@ export class Watch {
 
   constructor(config: TrainConfig, totalSteps: number) {
     this.#config = config;
-    this.#monitor = new CollapseMonitor({ prototypes: config.head.prototypes, quietSteps: Math.min(100, Math.ceil(totalSteps / 5)) });
+    const prototypes = config.distill.objective === "features" ? Infinity : config.head.prototypes;
+    this.#monitor = new CollapseMonitor({ prototypes, quietSteps: Math.min(100, Math.ceil(totalSteps / 5)) });
   }
 
   read(
@@ -31,18 +33,18 @@ export class Watch {
       stepsPerEpoch,
     }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Loader; readonly stepsPerEpoch: number },
   ): { readonly line: MetricsLine; readonly alarms: readonly Alarm[] } {
-    const { method, train, model } = this.#config;
-    const crossEntropy = crossEntropyOf(result.parts, this.#config.distill.students.length);
+    const { train, distill } = this.#config;
+    const { width } = watchedConfig(this.#config).model;
+    const crossEntropy = crossEntropyOf(result.parts, distill.students.length);
     const looks = step % FEATURES_EVERY === 0 || step === 1;
-    const rows = Math.min(MAX_ROWS, result.features.length / model.width);
-    const features = { data: result.features, rows, width: model.width };
-    const rank = looks
-      ? { featureStd: featureStd(features), effectiveRank: effectiveRank(features), fullRank: Math.min(rows, model.width) }
-      : {};
-    // SimCLR has no teacher: what is watched of it is the loss and the features
+    const rows = Math.min(MAX_ROWS, result.features.length / width);
+    const features = { data: result.features, rows, width };
+    const rank = looks ? { featureStd: featureStd(features), effectiveRank: effectiveRank(features), fullRank: Math.min(rows, width) } : {};
+    // without prototypes what is watched is the loss and the features
+    const isPlain = !hasPrototypes(this.#config);
     const alarms = this.#monitor.read({
       step,
-      ...(method === "simclr" ? { crossEntropy: result.loss } : { crossEntropy, teacherEntropy: result.targetEntropy }),
+      ...(isPlain ? { crossEntropy: result.loss } : { crossEntropy, teacherEntropy: result.targetEntropy }),
       ...rank,
     });
     const line: MetricsLine = {
@@ -55,7 +57,7 @@ export class Watch {
       emaMomentum: scalars.emaMomentum,
       teacherTemp: scalars.teacherTemp,
       gradNorm: result.optimizer.globalNorm,
-      ...(method === "simclr" ? {} : this.#ofTeacher(result, crossEntropy)),
+      ...(isPlain ? {} : this.#ofTeacher(result, crossEntropy)),
       ...rank,
       stepMs: Math.round(ms),
       imagesPerSecond: (1000 * train.batchSize * train.accumulate) / ms,
@@ -74,6 +76,11 @@ export class Watch {
       prototypeUsage: marginalOf(prototypes, this.#config.head.prototypes),
     };
   }
+}
+
+/** Whether the teacher names prototypes. */
+function hasPrototypes({ method, distill }: Pick<TrainConfig, "method" | "distill">): boolean {
+  return distill.objective === "prototypes" && method !== "simclr";
 }
 
 /** DINO's loss: the shares of all resolution groups; of several students the mean. */

@@ -23,10 +23,36 @@ function knnNames({ students }: TrainConfig["distill"]): Readonly<Record<string,
   return { knnTop1: first.name, ...Object.fromEntries(others.map(({ name }) => [`knnTop1.${name}`, name])) };
 }
 
-function learning(
-  draw: Draw,
-  { uniform, distill }: { readonly uniform: number; readonly distill: TrainConfig["distill"] },
-): readonly ChartOptions[] {
+interface Learnt {
+  /** The loss of uniform distributions. */
+  readonly uniform: number;
+  readonly distill: TrainConfig["distill"];
+}
+
+/** How far each student is from its teacher's features. */
+function distances({ students }: TrainConfig["distill"]): Readonly<Record<string, string>> {
+  const terms = { cls: "pictures", locals: "small crops", patches: "patches" };
+  const whose = (name: string): string => (students.length === 1 ? "" : `${name}: `);
+  const named = students.flatMap(({ name }) =>
+    Object.entries(terms).map(([term, what]) => [`loss.${name}.${term}`, whose(name) + what] as const),
+  );
+  return Object.fromEntries(named);
+}
+
+function learning(draw: Draw, { uniform, distill }: Learnt): readonly ChartOptions[] {
+  const knn = draw("k-NN top-1", knnNames(distill), {
+    format: "percent",
+    text: "Labelled images classified by their neighbours: the best sign of good features.",
+  });
+  if (distill.objective === "features")
+    return [
+      draw("Loss", { loss: "total" }, { text: "Of all students together.", fromZero: true }),
+      draw("Distance to the teacher", distances(distill), {
+        text: "1 − cosine of class and patch tokens to the teacher's: 0 is the same direction, 1 none in common.",
+        fromZero: true,
+      }),
+      knn,
+    ];
   return [
     draw(
       "Loss",
@@ -46,14 +72,15 @@ function learning(
       },
     ),
     draw("KL of student to teacher", { kl: "KL" }, { unit: "nats", text: "What the student has left to learn of the teacher." }),
-    draw("k-NN top-1", knnNames(distill), {
-      format: "percent",
-      text: "Labelled images classified by their neighbours: the best sign of good features.",
-    }),
+    knn,
   ];
 }
 
-function health(draw: Draw, uniform: number): readonly ChartOptions[] {
+function health(draw: Draw, { uniform, distill }: Learnt): readonly ChartOptions[] {
+  return distill.objective === "features" ? spread(draw) : [...ofPrototypes(draw, uniform), ...spread(draw)];
+}
+
+function ofPrototypes(draw: Draw, uniform: number): readonly ChartOptions[] {
   return [
     draw(
       "Entropy",
@@ -71,6 +98,16 @@ function health(draw: Draw, uniform: number): readonly ChartOptions[] {
       },
     ),
     draw(
+      "Prototypes in use",
+      { prototypeUsage: "used" },
+      { format: "percent", text: "Share of those that a batch could choose.", fromZero: true },
+    ),
+  ];
+}
+
+function spread(draw: Draw): readonly ChartOptions[] {
+  return [
+    draw(
       "Feature spread",
       { featureStd: "spread" },
       { text: "1: spread evenly over the sphere; 0: all images look alike.", levels: [{ y: 1, name: "even" }], fromZero: true },
@@ -79,11 +116,6 @@ function health(draw: Draw, uniform: number): readonly ChartOptions[] {
       "Effective rank",
       { effectiveRank: "rank" },
       { unit: "dimensions", text: "Directions the features of a batch fill; a fall to a few is collapse.", fromZero: true },
-    ),
-    draw(
-      "Prototypes in use",
-      { prototypeUsage: "used" },
-      { format: "percent", text: "Share of those that a batch could choose.", fromZero: true },
     ),
     draw("Gradient norm", { gradNorm: "norm" }, { text: "Before clipping. Spikes with a rising loss: lower optim.lr.", fromZero: true }),
   ];
@@ -112,7 +144,7 @@ export function curveSection(lines: readonly MetricsLine[], { head, distill }: T
   });
   const uniform = Math.log(head.prototypes);
   const blocks: readonly Block[] = [
-    { kind: "charts", charts: [...learning(draw, { uniform, distill }), ...health(draw, uniform)] },
+    { kind: "charts", charts: [...learning(draw, { uniform, distill }), ...health(draw, { uniform, distill })] },
     { kind: "details", summary: "Schedules and speed", blocks: [{ kind: "charts", charts: schedules(draw) }] },
   ];
   return { title: "Along the run", text: "Point at a chart to read its values at a step.", blocks };

@@ -170,7 +170,7 @@ test("takeSight() leaves broken images out, and sharedTokens() compares what bot
 });
 
 const page = (lines: readonly MetricsLine[]): string => {
-  const section = denseSection(lines, { distill: { teacher: null, students: [] } });
+  const section = denseSection(lines, { distill: { teacher: null, objective: "prototypes", students: [] } });
   const sections = section === undefined ? [] : [section];
   return renderReport({ title: "t", verdict: "v", facts: [], alarms: [], sections, config: [], next: [] });
 };
@@ -200,5 +200,7 @@ test("denseSection() shows the drift beside k-NN where no patches are labelled, 
   ]);
   expect(html).toContain("Global k-NN and dense drift: images (class token) from 0.1 to 0.2, dense drift from 0.01 to 0.03");
   expect(html).not.toContain("Mean IoU");
-  expect(denseSection([{ step: 1, loss: 3, knnTop1: 0.5 }], { distill: { teacher: null, students: [] } })).toBeUndefined();
+  expect(
+    denseSection([{ step: 1, loss: 3, knnTop1: 0.5 }], { distill: { teacher: null, objective: "prototypes", students: [] } }),
+  ).toBeUndefined();
 });

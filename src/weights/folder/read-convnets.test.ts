@@ -165,6 +165,9 @@ describe("resnetToTimmConfig()", () => {
     ]) {
       const processor = { image_mean: [0.1, 0.2, 0.3], image_std: [0.4, 0.5, 0.6], ...given };
       expect(readTimmConfig(JSON.parse(JSON.stringify(resnetToTimmConfig(WIDE, processor))), "f")?.processor).toEqual(processor);
+      const bands = { ...processor, image_mean: [0.1, 0.2, 0.3, 0.4, 0.5], image_std: [1, 2, 3, 4, 5] };
+      const five = resnetToTimmConfig({ ...WIDE, channels: 5 }, bands);
+      expect(readTimmConfig(JSON.parse(JSON.stringify(five)), "f")?.processor).toEqual(bands);
     }
   });
 });

@@ -4,14 +4,15 @@ import { ConfigError, FormatError } from "../../core/index.ts";
 import { RESNET_PRESETS, type ResNetConfig, resnetWidth } from "../../nn/index.ts";
 
 const KERNELS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"] as const;
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+/** One number a channel. */
+const perChannel = z.array(z.number()).min(1);
 const px = z.int().min(1).max(100_000);
 const square = z.object({ height: px, width: px });
 
 /** What of a processor's file timm has words for. */
 const processorSchema = z.object({
-  image_mean: triple,
-  image_std: triple,
+  image_mean: perChannel,
+  image_std: perChannel,
   resample: z.int().min(0).max(5),
   size: z.union([square, z.object({ shortest_edge: px })]),
   crop_size: square.optional(),
@@ -82,8 +83,8 @@ const folderSchema = z.object({
   pretrained_cfg: z
     .object({
       tag: z.string().optional(),
-      mean: triple,
-      std: triple,
+      mean: perChannel,
+      std: perChannel,
       input_size: z.tuple([px, px, px]),
       crop_pct: z.number().positive().max(1).default(0.875),
       crop_mode: z.string().default("center"),
