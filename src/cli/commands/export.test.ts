@@ -14,6 +14,7 @@ test("export: options and their defaults", () => {
     batchSize: undefined,
     dynamic: false,
     dtype: "f32",
+    externalData: false,
     outputs: undefined,
     check: true,
     overwrite: false,
@@ -21,13 +22,14 @@ test("export: options and their defaults", () => {
     seed: undefined,
   });
   const line =
-    "--model r --out m --format hf --image-size 64 --dynamic --dtype int8 --outputs cls,attention --no-check --batch-size 2 --seed 3";
+    "--model r --out m --format hf --image-size 64 --dynamic --dtype int8 --outputs cls,attention --no-check --batch-size 2 --seed 3 --external-data";
   expect(exportOptionsOf(words(line))).toMatchObject({
     format: "hf",
     imageSizePx: 64,
     batchSize: 2,
     dynamic: true,
     dtype: "int8",
+    externalData: true,
     outputs: ["cls", "attention"],
     check: false,
     seed: 3,

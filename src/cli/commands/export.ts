@@ -17,6 +17,7 @@ const OPTIONS = {
   "batch-size": integer("N", "pictures at once; default: any number", { min: 1 }),
   dynamic: flag("take pictures of any height and width that are whole patches (of a ConvNeXt: multiples of 32; of a ResNet: any)"),
   dtype: choice(DTYPES, "how weights are stored; it computes in f32; int8: a scale for each output channel; default: f32"),
+  "external-data": flag("write weights to FILE_data beside the graph; so it is in any case where they take 2 GiB or more"),
   outputs: text("A,B", "last_hidden_state, pooler_output, cls, registers, patches, mean, cls+mean, attention; default: cls,patches"),
   check: flag("run what was written against the source and print how far it is from it; on unless --no-check is given"),
   "no-check": flag("leave that out"),
@@ -34,6 +35,7 @@ export interface ExportCommandOptions {
   readonly batchSize: number | undefined;
   readonly dynamic: boolean;
   readonly dtype: (typeof DTYPES)[number];
+  readonly externalData: boolean;
   readonly outputs: readonly string[] | undefined;
   readonly check: boolean;
   readonly overwrite: boolean;
@@ -55,6 +57,7 @@ function toExportOptions(values: OptionValues<typeof OPTIONS>): ExportCommandOpt
     batchSize: values["batch-size"],
     dynamic: values.dynamic ?? false,
     dtype: values.dtype ?? "f32",
+    externalData: values["external-data"] ?? false,
     outputs,
     check: values["no-check"] !== true,
     overwrite: values.overwrite ?? false,
@@ -112,7 +115,7 @@ export const exportCommand: Command = defineCommand({
   summary: "write a model as ONNX, as safetensors, or as a folder for transformers and transformers.js",
   about: `The graph has ONNX's own operators only (opset 18), so that ONNX Runtime in Python, Node and browsers runs it; its input is
 pixel_values, pictures as the model's preprocessing makes them. What was written is run on pictures of noise against the source; where it is
-too far from it, nothing is left. --format hf adds onnx/model.onnx (f16: onnx/model_fp16.onnx, int8: onnx/model_quantized.onnx).`,
+too far from it, nothing is left. --format hf adds onnx/model.onnx (f16: onnx/model_fp16.onnx, int8: onnx/model_quantized.onnx). A .onnx file can be given to --model of embed, eval and models info.`,
   examples: [
     "tricera export --model runs/first --image-size 224 --out first.onnx",
     "tricera export --model facebook/dinov2-small --dynamic --dtype int8 --outputs cls,patches,attention --out small.onnx",

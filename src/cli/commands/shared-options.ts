@@ -28,7 +28,7 @@ export const DEVICE: {
 };
 
 export const MODEL: { readonly model: Option<string>; readonly arch: Option<string> } = {
-  model: text("MODEL", "a run folder, a Hugging Face model folder, or a .safetensors file with --arch"),
+  model: text("MODEL", "a run folder, a Hugging Face model folder, a file of weights, an .onnx file, or the id of a model in the cache"),
   arch: text("PRESET", "the architecture of a bare weight file"),
 };
 

@@ -1,4 +1,5 @@
 /** @file The ONNX room: lowering table and protobuf. */
+export { type ExternalFile, externalFile } from "./external.ts";
 export { LOWER, type LoweredStage, lowerStage } from "./lower/index.ts";
 export type { Lowering, OnnxTarget } from "./lower/context.ts";
 export { lowerModel, type LowerModelOptions, PORTABLE_OPSET } from "./symbolic/lower-model.ts";
@@ -10,10 +11,12 @@ export {
   decodeModel,
   encodeModel,
   modelPieces,
+  type ExternalPlaces,
   type OnnxAttr,
   type OnnxInitializer,
   type OnnxModel,
   type OnnxNode,
   type OnnxTensorInfo,
+  type Pieces,
 } from "./proto.ts";
 export { readFields, readPacked, readText, type WireField } from "./wire.ts";

@@ -41,7 +41,22 @@ export interface OnnxInitializer {
   readonly name: string;
   readonly dtype: OnnxDType;
   readonly shape: Shape;
+  /** A getter that makes it keeps memory small: it is asked once, when it is written. */
   readonly data: TypedArray | Int8Array;
+}
+
+/** Initializers that lie in a file beside the model. */
+export interface ExternalPlaces {
+  /** The file's name. */
+  readonly location: string;
+  readonly places: ReadonlyMap<string, { readonly offset: number; readonly length: number }>;
+}
+
+/** A file before it is written. */
+export interface Pieces {
+  readonly sizeBytes: number;
+  /** What it is made of, in order; each is made when it is asked for. */
+  readonly pieces: Iterable<Uint8Array>;
 }
 
 export interface OnnxModel {
@@ -88,7 +103,8 @@ const GRAPH = { node: 1, name: 2, initializer: 5, input: 11, output: 12 } as con
 const NODE = { input: 1, output: 2, op: 4, attribute: 5, domain: 7 } as const;
 const ATTRIBUTE = { name: 1, float: 2, int: 3, string: 4, ints: 8, type: 20 } as const;
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const;
-const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
+const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9, external: 13, location: 14 } as const;
+const EXTERNAL = 1;
 const VALUE = { name: 1, type: 2 } as const;
 const TYPE = { tensor: 1, dtype: 1, shape: 2, dim: 1, dimValue: 1, dimName: 2 } as const;
 
@@ -98,33 +114,42 @@ function irVersion(opset: number): number {
 }
 
 /**
- * The model as protobuf, in pieces that follow each other: weights are their own memory, nothing is copied. Throws ShapeError when an
- * initializer's data does not fill its shape.
+ * The model as protobuf, in pieces that follow each other: weights are their own memory, nothing is copied; those that have a place
+ * elsewhere are named with it. Throws ShapeError, when its piece is asked for, for an initializer whose data does not fill its shape.
  */
-export function modelPieces(model: OnnxModel): Uint8Array[] {
+export function modelPieces(model: OnnxModel, external?: ExternalPlaces): Pieces {
   const { opset = DEFAULT_OPSET } = model;
   const graph = new WireWriter();
   writeGraph(graph, model);
-  const pieces = [graph.finish(), ...model.initializers.flatMap(initializerPieces)];
+  const nodes = graph.finish();
+  const initializers = model.initializers.map((own) => initializerPieces(own, external));
+  const graphBytes = initializers.reduce((n, { sizeBytes }) => n + sizeBytes, nodes.length);
   const head = new WireWriter();
   head.int(MODEL.irVersion, irVersion(opset));
   head.string(MODEL.producer, "tricera");
-  head.open(MODEL.graph, totalBytes(pieces));
-  const tail = new WireWriter();
-  writeOpset(tail, "", opset);
-  if (model.standard !== true) writeOpset(tail, MICROSOFT, 1);
-  for (const [key, value] of Object.entries(model.metadata ?? {})) writeEntry(tail, key, value);
-  return [head.finish(), ...pieces, tail.finish()];
+  head.open(MODEL.graph, graphBytes);
+  const [before, after] = [head.finish(), modelTail(model, opset)];
+  const pieces = function* (): Generator<Uint8Array> {
+    yield before;
+    yield nodes;
+    for (const one of initializers) yield* one.pieces;
+    yield after;
+  };
+  return { sizeBytes: before.length + graphBytes + after.length, pieces: { [Symbol.iterator]: pieces } };
 }
 
-function totalBytes(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((n, p) => n + p.length, 0);
+function modelTail({ standard = false, metadata = {} }: OnnxModel, opset: number): Uint8Array {
+  const tail = new WireWriter();
+  writeOpset(tail, "", opset);
+  if (!standard) writeOpset(tail, MICROSOFT, 1);
+  for (const [key, value] of Object.entries(metadata)) writeEntry(tail, MODEL.metadata, [key, value]);
+  return tail.finish();
 }
 
 /** The pieces of `modelPieces` as one. */
 export function encodeModel(model: OnnxModel): Uint8Array {
-  const pieces = modelPieces(model);
-  const bytes = new Uint8Array(totalBytes(pieces));
+  const { sizeBytes, pieces } = modelPieces(model);
+  const bytes = new Uint8Array(sizeBytes);
   let at = 0;
   for (const piece of pieces) {
     bytes.set(piece, at);
@@ -133,8 +158,9 @@ export function encodeModel(model: OnnxModel): Uint8Array {
   return bytes;
 }
 
-function writeEntry(w: WireWriter, key: string, value: string): void {
-  w.message(MODEL.metadata, () => {
+/** A StringStringEntryProto. */
+function writeEntry(w: WireWriter, field: number, [key, value]: readonly [string, string]): void {
+  w.message(field, () => {
     w.string(ENTRY.key, key);
     w.string(ENTRY.value, value);
   });
@@ -177,22 +203,48 @@ function attrKind(attr: OnnxAttr): keyof typeof ATTRIBUTE_TYPE {
   return "string" in attr ? "string" : "ints";
 }
 
-/** One initializer as a field of the graph: what comes before its data, and the data. */
-function initializerPieces({ name, dtype, shape, data }: OnnxInitializer): Uint8Array[] {
-  const needed = sizeOf(shape) * BYTES[dtype];
+/** Bytes of an initializer's data. */
+export function initializerBytes({ dtype, shape }: Pick<OnnxInitializer, "dtype" | "shape">): number {
+  return sizeOf(shape) * BYTES[dtype];
+}
+
+/** An initializer's data as it is stored: ONNX is little-endian, as is every platform of Node.js. Throws ShapeError where it does not fill the shape. */
+export function initializerData(own: OnnxInitializer): Uint8Array {
+  const { data, name, dtype, shape } = own;
+  const needed = initializerBytes(own);
   if (data.byteLength !== needed)
     throw new ShapeError(
       `Cannot encode initializer "${name}": ${typeText(dtype, shape)} takes ${needed} bytes, its data has ${data.byteLength}; pass data of that shape`,
     );
-  const own = new WireWriter();
-  for (const dim of shape) own.int(TENSOR.dims, dim);
-  own.int(TENSOR.dtype, ONNX_DTYPE[dtype]);
-  own.string(TENSOR.name, name);
-  own.open(TENSOR.raw, needed);
-  const before = own.finish();
+  return new Uint8Array(data.buffer, data.byteOffset, needed);
+}
+
+/** One initializer as a field of the graph: what comes before its data, and the data, unless that lies elsewhere. */
+function initializerPieces(own: OnnxInitializer, external: ExternalPlaces | undefined): Pieces {
+  const { name, dtype, shape } = own;
+  const place = external?.places.get(name);
+  const w = new WireWriter();
+  for (const dim of shape) w.int(TENSOR.dims, dim);
+  w.int(TENSOR.dtype, ONNX_DTYPE[dtype]);
+  w.string(TENSOR.name, name);
+  if (external === undefined || place === undefined) w.open(TENSOR.raw, initializerBytes(own));
+  else writePlace(w, external.location, place);
+  const before = w.finish();
+  const length = before.length + (place === undefined ? initializerBytes(own) : 0);
   const head = new WireWriter();
-  head.open(GRAPH.initializer, before.length + needed);
-  return [head.finish(), before, new Uint8Array(data.buffer, data.byteOffset, needed)]; // ONNX is little-endian, as is every platform of Node.js
+  head.open(GRAPH.initializer, length);
+  const opened = head.finish();
+  const pieces = function* (): Generator<Uint8Array> {
+    yield opened;
+    yield before;
+    if (place === undefined) yield initializerData(own);
+  };
+  return { sizeBytes: opened.length + length, pieces: { [Symbol.iterator]: pieces } };
+}
+
+function writePlace(w: WireWriter, location: string, { offset, length }: { readonly offset: number; readonly length: number }): void {
+  for (const entry of Object.entries({ location, offset: String(offset), length: String(length) })) writeEntry(w, TENSOR.external, entry);
+  w.int(TENSOR.location, EXTERNAL);
 }
 
 function writeInfo(w: WireWriter, { name, dtype, shape }: OnnxTensorInfo): void {

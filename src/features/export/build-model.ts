@@ -1,5 +1,5 @@
 /** @file A backbone as an ONNX model: traced with the sizes that are open, weights inside. */
-import { ConfigError, type HostTensor, InternalError, sizeOf } from "../../core/index.ts";
+import { type HostTensor, InternalError, sizeOf } from "../../core/index.ts";
 import { lowerModel, type OnnxModel, type SizeSource, type SizeSymbol, traceSymbolic } from "../../engine/onnx/index.ts";
 import { type BackboneConfig, isViT, patchSizeOf } from "../../nn/index.ts";
 import { type OutputName, traceOutputs } from "./outputs.ts";
@@ -57,14 +57,9 @@ const MAX_BYTES = 2 ** 31;
 /** Kept for the graph itself. */
 const GRAPH_BYTES = 2 ** 24;
 
-/** Throws ConfigError for weights that do not fit into one file. */
-export function checkStoredBytes(tensors: ReadonlyMap<string, HostTensor>, dtype: WeightDType): void {
-  const bytes = storedBytes(tensors, dtype);
-  if (bytes + GRAPH_BYTES < MAX_BYTES) return;
-  throw new ConfigError(
-    `Cannot export ONNX: the weights take ${(bytes / 2 ** 30).toFixed(2)} GiB as ${dtype}, an ONNX file holds less than 2; use a smaller --dtype, or --format safetensors`,
-    { keyPath: "dtype" },
-  );
+/** Whether the weights do not fit into the model's own file. */
+export function needsExternal(tensors: ReadonlyMap<string, HostTensor>, dtype: WeightDType): boolean {
+  return storedBytes(tensors, dtype) + GRAPH_BYTES >= MAX_BYTES;
 }
 
 /** The model. Sizes that are open have names: `batch_size`, `height`, `width`; those of outputs are written of them and of the patch grid. */

@@ -44,10 +44,10 @@ const PERFECT: Difference = { maxAbsError: 0, maxRelError: 0, worstCosine: 1 };
 /** Runs an ONNX model. Rejects with OrtError where it cannot. */
 export function onnxRun(
   env: OrtEnv,
-  model: Uint8Array,
+  model: { readonly bytes: Uint8Array; readonly externalDir?: string | undefined },
   outputs: readonly OutputName[],
 ): { readonly run: Run; readonly session: Disposable } {
-  const session = env.session(model, { inputs: [INPUT_NAME], outputs });
+  const session = env.session(model.bytes, { inputs: [INPUT_NAME], outputs }, { externalDir: model.externalDir });
   const run: Run = async (images, { batch, sizePx, shapes }) => {
     const { height, width } = sidesOf(sizePx);
     using input = env.tensor(images, "f32", [batch, 3, height, width]);

@@ -145,7 +145,7 @@ async function optimized(
   what: { readonly images: Float32Array; readonly outputs: readonly OutputName[]; readonly shapes: readonly (readonly number[])[] },
 ): Promise<readonly Float32Array[]> {
   using env = openOrt({ threads: 1, optimize: "all" });
-  const { run, session } = onnxRun(env, bytes, what.outputs);
+  const { run, session } = onnxRun(env, { bytes }, what.outputs);
   using _closing = session;
   return await run(what.images, { batch: 2, sizePx: 16, shapes: what.shapes });
 }
@@ -157,7 +157,7 @@ test("positions resized as Meta does are computed in the model, the native size 
   using encoder = new Encoder({ config, params: floatsOf(tensors), device });
   const outputs = ["last_hidden_state"] as const;
   const graph = buildModel({ config, tensors, outputs, imageSizePx: "open", batch: 1, dtype: "f32" });
-  const { run, session } = onnxRun(device.env, encodeModel(graph), outputs);
+  const { run, session } = onnxRun(device.env, { bytes: encodeModel(graph) }, outputs);
   using _closing = session;
   const cases = [16, 20, { height: 16, width: 24 }].map((sizePx) => ({ batch: 1, sizePx }));
   const found = await checkOutputsOf(run, { encoder, outputs, cases, dtype: "f32", seed: 2 });
@@ -233,7 +233,7 @@ test.each([
   using device = openCpu({ threads: 1 });
   for (const name of ["cls", "mean"] as const) {
     const graph = buildModel({ config, tensors: weightsInUse(config), outputs: [name], imageSizePx: "open", batch: "open", dtype: "f32" });
-    const { run, session } = onnxRun(device.env, encodeModel(graph), [name]);
+    const { run, session } = onnxRun(device.env, { bytes: encodeModel(graph) }, [name]);
     using _closing = session;
     const width = "family" in config ? config.widths[3] : config.width;
     const images = new Float32Array(3 * sizePx * sizePx);

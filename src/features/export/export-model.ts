@@ -1,20 +1,20 @@
 /** @file `exportModel()`: a model as a file or a folder that others run, checked against its source. */
-import { readdir, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { ConfigError, Owned } from "../../core/index.ts";
 import { type OnnxModel, PORTABLE_OPSET } from "../../engine/onnx/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
-import { writeModelInto, writeSafetensors } from "../../weights/index.ts";
+import { writeFileAtomic, writeModelInto, writeSafetensors } from "../../weights/index.ts";
 import { openModel, type OpenModel } from "../model.ts";
-import { buildModel, checkStoredBytes } from "./build-model.ts";
+import { buildModel, needsExternal } from "./build-model.ts";
 import type { CheckResult } from "./check.ts";
 import { type Job, outputsOf, processorOf, tensorsOf } from "./job.ts";
-import { checkExportOptions, checkOut, checkSize, type ExportFormat, type ExportOptions } from "./options.ts";
+import { checkData, checkExportOptions, checkOut, checkSize, dataPath, type ExportFormat, type ExportOptions } from "./options.ts";
 import type { WeightDType } from "./stored-weights.ts";
 import { METADATA } from "./metadata.ts";
 import { checkOnnx, checkWritten } from "./verify.ts";
-import { onnxPath, writeFolderLookedAt, writeLookedAt, writeOnnx, writeOnnxInto } from "./write-export.ts";
+import { hasDataBeside, onnxPath, writeFolderLookedAt, writeLookedAt, writeOnnx, writePairLookedAt } from "./write-export.ts";
 
 /** Sizes by name of input or output; a text is the name of a size that is open. */
 export type NamedShapes = Readonly<Record<string, readonly (number | string)[]>>;
@@ -72,7 +72,6 @@ const WRITE: { readonly [K in ExportFormat]: (job: Job) => Promise<ExportResult>
 function graphOf(job: Job): OnnxModel {
   const { options, model, tensors, outputs, imageSizePx, dtype } = job;
   const { config } = model.encoder;
-  checkStoredBytes(tensors, dtype);
   return buildModel({
     config,
     tensors,
@@ -99,15 +98,35 @@ function described({ inputs, outputs }: OnnxModel): Pick<ExportResult, "opset" |
 
 const sizeOfFile = async (path: string): Promise<number> => (await stat(path)).size;
 
+/** Whether weights go to a file beside the graph: where it is asked for, or they have to. */
+function isExternal({ options, tensors, dtype }: Job): boolean {
+  if (options.externalData === true) return true;
+  const needed = needsExternal(tensors, dtype);
+  if (needed)
+    options.onNotice?.("The weights take more than an ONNX file holds (2 GiB): they are written beside it, to a file .onnx_data.");
+  return needed;
+}
+
 async function exportOnnx(job: Job): Promise<ExportResult> {
   const { format, dtype } = job;
-  const { out } = job.options;
+  const { out, overwrite = false } = job.options;
+  const external = isExternal(job);
+  if (external && !overwrite) await checkData(out);
   const graph = graphOf(job);
-  const check = await writeLookedAt(out, {
-    write: (path) => writeOnnx(path, graph),
+  const isStale = !external && (await hasDataBeside(out));
+  const check = await (external ? writePairLookedAt : writeLookedAt)(out, {
+    write: (path) => writeOnnx(path, graph, { isExternal: external }),
     look: (path) => checkOnnx(job, path),
   });
-  return { out, format, dtype, files: { [out]: await sizeOfFile(out) }, ...described(graph), check };
+  if (isStale) await rm(dataPath(out), { force: true });
+  const paths = external ? [out, dataPath(out)] : [out];
+  return { out, format, dtype, files: await sizesOf(paths), ...described(graph), check };
+}
+
+/** Bytes of files by their paths, those in a folder by their names below it. */
+async function sizesOf(paths: readonly string[], dir = ""): Promise<Readonly<Record<string, number>>> {
+  const sizes = await Promise.all(paths.map((path) => sizeOfFile(join(dir, path))));
+  return Object.fromEntries(paths.map((path, i) => [path, sizes[i] ?? 0]));
 }
 
 async function exportSafetensors(job: Job): Promise<ExportResult> {
@@ -117,17 +136,20 @@ async function exportSafetensors(job: Job): Promise<ExportResult> {
     write: (path) => writeSafetensors(path, tensors, { format: "pt" }),
     look: (path) => checkWritten(job, path, model.encoder.config),
   });
-  return { out, format, dtype, files: { [out]: await sizeOfFile(out) }, opset: undefined, inputs: {}, outputs: {}, check };
+  return { out, format, dtype, files: await sizesOf([out]), opset: undefined, inputs: {}, outputs: {}, check };
 }
 
 async function exportFolder(job: Job): Promise<ExportResult> {
   const { format, dtype, tensors, model } = job;
   const { out } = job.options;
+  const external = isExternal(job);
   const graph = graphOf(job);
   const check = await writeFolderLookedAt(out, {
     write: async (dir) => {
       await writeModelInto(dir, { config: model.encoder.config, tensors, processor: processorOf(job) });
-      await writeOnnxInto(dir, graph, dtype);
+      await mkdir(join(dir, "onnx"), { recursive: true });
+      await writeOnnx(join(dir, onnxPath(dtype)), graph, { isExternal: external });
+      if (external) await sayExternal(dir, basename(onnxPath(dtype)));
     },
     look: async (dir) => {
       await checkWritten(job, dir);
@@ -135,7 +157,14 @@ async function exportFolder(job: Job): Promise<ExportResult> {
     },
   });
   const names = [...(await readdir(out)).filter((name) => name !== "onnx"), onnxPath(dtype)];
-  const sizes = await Promise.all(names.map((name) => sizeOfFile(join(out, name))));
-  const files = Object.fromEntries(names.map((name, i) => [name, sizes[i] ?? 0]));
+  const files = await sizesOf(external ? [...names, dataPath(onnxPath(dtype))] : names, out);
   return { out, format, dtype, files, ...described(graph), check };
+}
+
+/** Tells transformers.js that a graph's weights are one file beside it. */
+async function sayExternal(dir: string, name: string): Promise<void> {
+  const file = join(dir, "config.json");
+  const said = JSON.stringify({ use_external_data_format: { [name]: 1 } });
+  const text = await readFile(file, "utf8");
+  await writeFileAtomic(file, text.replace("{", `{\n  "transformers.js_config": ${said},`)); // its floats stay floats
 }

@@ -69,7 +69,7 @@ describe.each(NETWORKS)("an export of %s in onnxruntime-web", (name, config) => 
     const images = Float32Array.from({ length: 2 * 3 * height * width }, (_, i) => Math.sin(i * 0.7));
     const web = await runInWeb(bytes, images, [2, 3, height, width]);
     using device = openCpu({ threads: 1 });
-    const { run, session } = onnxRun(device.env, bytes, OUTPUTS);
+    const { run, session } = onnxRun(device.env, { bytes }, OUTPUTS);
     using _closing = session;
     const node = await run(images, { batch: 2, sizePx: { height, width }, shapes: web.map(({ dims }) => dims) });
     for (const [i, wanted] of node.entries()) {

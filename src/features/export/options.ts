@@ -25,6 +25,8 @@ export interface ExportOptions extends JobOptions {
   readonly dynamic?: boolean;
   /** How weights are stored; it computes in float32. */
   readonly dtype?: WeightDType;
+  /** Whether weights go to a file beside the graph (`x.onnx` and `x.onnx_data`); so they do in any case from 2 GiB on. */
+  readonly externalData?: boolean | undefined;
   /** Names of `OUTPUT_NAMES`; default `cls`, `patches`, and for `hf` `last_hidden_state`, `pooler_output`. */
   readonly outputs?: readonly string[] | undefined;
   /** Whether what was written is run against the source; on unless said. */
@@ -62,8 +64,8 @@ function checkName(out: string, format: ExportFormat): void {
 }
 
 /** Weights alone have no graph. */
-function checkPlain({ dtype = "f32", batchSize, dynamic = false, outputs }: ExportOptions): void {
-  const onnxOnly = { dynamic, outputs: outputs !== undefined, batchSize: batchSize !== undefined, dtype: dtype !== "f32" };
+function checkPlain({ dtype = "f32", batchSize, dynamic = false, outputs, externalData = false }: ExportOptions): void {
+  const onnxOnly = { dynamic, externalData, outputs: outputs !== undefined, batchSize: batchSize !== undefined, dtype: dtype !== "f32" };
   for (const [key, isGiven] of Object.entries(onnxOnly))
     if (isGiven)
       fail(key, `safetensors hold weights as float32 and no graph, so ${key} means nothing`, "leave it out, or use --format onnx");
@@ -77,7 +79,8 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** Throws ConfigError where something is in the way. */
-export async function checkOut({ out, format = "onnx", overwrite = false }: ExportOptions): Promise<void> {
+export async function checkOut({ out, format = "onnx", overwrite = false, externalData = false }: ExportOptions): Promise<void> {
+  if (format === "onnx" && externalData && !overwrite) await checkData(out);
   const there = await stat(out).catch(() => undefined);
   if (there === undefined) return;
   if (!overwrite) fail("out", `"${out}" is there already`, "give --overwrite or another --out");
@@ -89,6 +92,16 @@ export async function checkOut({ out, format = "onnx", overwrite = false }: Expo
     );
   if (format === "hf" && !(await isThere(join(out, MODEL_FILE))))
     fail("out", `"${out}" has no ${MODEL_FILE}, so it is no model folder`, "it is not replaced; give another --out");
+}
+
+/** The file of a graph's weights, as transformers.js looks for it. */
+export function dataPath(onnx: string): string {
+  return `${onnx}_data`;
+}
+
+/** Throws ConfigError where the weights of another graph may lie. */
+export async function checkData(out: string): Promise<void> {
+  if (await isThere(dataPath(out))) fail("out", `"${dataPath(out)}" is there already`, "give --overwrite or another --out");
 }
 
 /** Throws ConfigError for a size that the network cannot take. */

@@ -27,26 +27,24 @@ export function floatToHalf(value: number): number {
   return sign | ((rounded - 0x38000000) >>> 13);
 }
 
-/** Values of a tensor and, for each row of its first axis, `max |row| / 127`. */
-export interface Quantized {
-  readonly values: Int8Array;
-  readonly scales: Float32Array;
-}
-
-/** Symmetric int8 by rows of the first axis: `round(x / scale)` with scale `max |row| / 127`, 1 for a row of zeros. */
-export function quantizeRows({ shape, data }: HostTensor): Quantized {
+/** The step of int8 for each row of the first axis: `max |row| / 127`, 1 for a row of zeros. */
+export function rowScales({ shape, data }: HostTensor): Float32Array {
   const [rows = 1] = shape;
   const width = data.length / rows;
-  const values = new Int8Array(data.length);
-  const scales = new Float32Array(rows);
-  for (let r = 0; r < rows; r++) {
+  return Float32Array.from({ length: rows }, (_, r) => {
     let most = 0;
     for (let i = r * width; i < (r + 1) * width; i++) most = Math.max(most, Math.abs(Number(data[i])));
-    const scale = Math.fround(most / 127) || 1;
-    scales[r] = scale;
+    return Math.fround(most / 127) || 1;
+  });
+}
+
+/** Symmetric int8 by rows of the first axis: `round(x / scale)`. */
+export function quantizeRows({ data }: HostTensor, scales: Float32Array): Int8Array {
+  const width = data.length / scales.length;
+  const values = new Int8Array(data.length);
+  for (const [r, scale] of scales.entries())
     for (let i = r * width; i < (r + 1) * width; i++) values[i] = Math.max(-127, Math.min(127, Math.round(Number(data[i]) / scale)));
-  }
-  return { values, scales };
+  return values;
 }
 
 /** Layers that see pixels, which int8 leaves alone: their weights are few and their inputs wide. */
@@ -63,7 +61,7 @@ function isHalved({ shape, data }: HostTensor): boolean {
   return shape.length > 1 && (data as Float32Array).every((x) => Math.abs(x) <= LARGEST_HALF); // weights are float32
 }
 
-/** Emits a weight; the name of its float32 value. Vectors (biases, norms, scales) stay float32. */
+/** Emits a weight, made small when it is written; the name of its float32 value. Vectors (biases, norms, scales) stay float32. */
 export function emitWeight(
   to: Lowering,
   tensor: HostTensor,
@@ -71,12 +69,26 @@ export function emitWeight(
 ): string {
   const { shape } = tensor;
   if (dtype === "f16" && isHalved(tensor)) {
-    const data = Uint16Array.from(tensor.data as Float32Array, floatToHalf); // weights are float32
-    return to.emit("Cast", [to.initializer({ name, dtype: "f16", shape, data })], { attrs: { to: { int: 1 } } });
+    const stored = to.initializer({
+      name,
+      dtype: "f16",
+      shape,
+      get data() {
+        return Uint16Array.from(tensor.data as Float32Array, floatToHalf); // weights are float32
+      },
+    });
+    return to.emit("Cast", [stored], { attrs: { to: { int: 1 } } });
   }
   if (dtype === "int8" && isQuantized(name, shape)) {
-    const { values, scales } = quantizeRows(tensor);
-    const stored = to.initializer({ name, dtype: "i8", shape, data: values });
+    const scales = rowScales(tensor);
+    const stored = to.initializer({
+      name,
+      dtype: "i8",
+      shape,
+      get data() {
+        return quantizeRows(tensor, scales);
+      },
+    });
     const scale = to.initializer({ name: `${name}_scale`, dtype: "f32", shape: [scales.length], data: scales });
     return to.emit("DequantizeLinear", [stored, scale], { attrs: { axis: { int: 0 } } });
   }

@@ -1,11 +1,11 @@
 /** @file Holds what an export wrote against its source: a model file by running it, weights by opening them as anyone would. */
 import { type BackboneConfig, isViT, patchSizeOf } from "../../nn/index.ts";
 import { readBackbone } from "../../weights/index.ts";
+import { readOnnxFile } from "../../weights/onnx/index.ts";
 import { Encoder } from "../encoder.ts";
 import { type CheckCase, type CheckOptions, checkOutputsOf, type CheckResult, encoderRun, onnxRun } from "./check.ts";
 import type { Job } from "./job.ts";
 import type { OutputName } from "./outputs.ts";
-import { readBytes } from "./write-export.ts";
 
 /** Sizes and batches to check: those that are open take several values, one of them not square. */
 export function checkCases(config: BackboneConfig, { options, imageSizePx: px }: Pick<Job, "options" | "imageSizePx">): CheckCase[] {
@@ -32,7 +32,8 @@ function checkOptions({ options, model, outputs, imageSizePx, dtype }: Job): Che
 /** Runs a model file. */
 export async function checkOnnx(job: Job, path: string): Promise<CheckResult | undefined> {
   if (job.options.check === false) return undefined;
-  const { run, session } = onnxRun(job.device.env, await readBytes(path), job.outputs);
+  const { bytes, externalDir } = await readOnnxFile(path);
+  const { run, session } = onnxRun(job.device.env, { bytes, externalDir }, job.outputs);
   using _closing = session;
   return await checkOutputsOf(run, checkOptions(job));
 }
