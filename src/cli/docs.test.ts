@@ -14,7 +14,7 @@ import { findCommand, main } from "./main.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = ["README.md", "CONTRIBUTING.md", ...globSync("{docs,notes}/**/*.md", { cwd: root })];
-const LANGUAGES = ["sh", "ts", "yaml", "python", "json"];
+const LANGUAGES = ["sh", "ts", "yaml", "python", "json", "js", "html"]; // the last two are run in a browser by src/web/docs.slow.test.ts
 /** What the pages' shell lines may begin with besides `npx tricera`; these are not run. */
 const NOT_RUN = /^(#|$|npm |git |cd |npx vitest |ONNXRUNTIME_NODE_INSTALL=skip npm )/;
 

@@ -175,6 +175,22 @@ describe.skipIf(missing !== undefined)(`tricera/web in Chromium${missing === und
     expectSame(mine, await inNode("plain", "1.png"));
   });
 
+  test("runs on several threads where the page is cross-origin isolated", async () => {
+    await using isolated = await serveStatic([join(root, "dist"), root], { isolated: true });
+    const other = await browser.newPage();
+    await other.goto(isolated.origin);
+    await other.waitForFunction("globalThis.tricera !== undefined && crossOriginIsolated");
+    const cls = await other.evaluate(async () => {
+      const { tricera } = globalThis as unknown as Inside; // as above
+      const model = await tricera.loadModel("/plain/", { threads: 2 });
+      return [...(await model.embed("/1.png")).cls];
+    });
+    expect(other.workers().length).toBeGreaterThanOrEqual(1);
+    expect(page.workers()).toEqual([]);
+    expect(cosine(cls, (await inNode("plain", "1.png")).cls)).toBeGreaterThanOrEqual(0.99999);
+    await other.close();
+  });
+
   test("embed() refuses what is no picture", async () => {
     await expect(inPage({ model: "/plain/", picture: "/plain/config.json" })).rejects.toThrow(
       /Cannot decode picture: the browser refuses it/,

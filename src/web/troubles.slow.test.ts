@@ -119,7 +119,7 @@ describe.skipIf(missing !== undefined)(`tricera/web in trouble${missing === unde
       "delete globalThis.WebAssembly",
       /^PlatformError: Cannot run models: this browser has no WebAssembly, .*use another one$/,
     ],
-    ["its SIMD", "WebAssembly.validate = () => false", /^PlatformError: Cannot run models: .* has no SIMD; use Chrome 91, /],
+    ["its SIMD", "WebAssembly.validate = () => false", /^PlatformError: Cannot run models: .* has no SIMD; use Chrome 116, /],
   ])("without %s: told before any weights are fetched", async (_, before, message) => {
     expect(await embed(await openPage(before))).toMatch(message);
     expect(server.asked.filter((a) => a.path.endsWith(".safetensors"))).toEqual([]);
@@ -242,7 +242,7 @@ describe.skipIf(missing !== undefined)(`tricera/web in trouble${missing === unde
       prototype.grow = () => {
         throw new RangeError("no memory");
       };
-      const long = { data: new Uint8Array(16 * 32_000 * 3), width: 16, height: 32_000 }; // 32,000 patches: 8 GB of attention
+      const long = { data: new Uint8Array(16 * 32_000 * 3), width: 16, height: 32_000 }; // 32,000 patches: 4 GB of scores a head
       return await model.embed(long).then(() => "embedded", String);
     });
     expect(said).toMatch(

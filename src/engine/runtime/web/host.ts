@@ -11,7 +11,7 @@ export function checkHost(): void {
     throw new PlatformError("Cannot run models: this browser has no WebAssembly, or its lockdown mode keeps it off; use another one");
   if (!webAssembly.validate(SIMD))
     throw new PlatformError(
-      "Cannot run models: this browser's WebAssembly has no SIMD; use Chrome 91, Firefox 89, Safari 16.4 or a later version",
+      "Cannot run models: this browser's WebAssembly has no SIMD; use Chrome 116, Firefox 124, Safari 17.4 or a later version",
     );
   try {
     void new webAssembly.Module(SIMD);
