@@ -200,11 +200,23 @@ interface Folders {
   readonly photos: string;
 }
 
-/** Checks one class as one type of weights; whether it is near enough. */
-async function checkCase(name: string, dtype: WeightDType, { folder, root, photos }: Folders): Promise<boolean> {
+/** How weights are stored, and whether beside the graph. */
+const VARIANTS: readonly { readonly dtype: WeightDType; readonly externalData?: boolean }[] = [
+  { dtype: "f32" },
+  { dtype: "f16" },
+  { dtype: "int8" },
+  { dtype: "f16", externalData: true },
+];
+
+/** Checks one class in one variant; whether it is near enough. */
+async function checkCase(
+  name: string,
+  { dtype, externalData = false }: (typeof VARIANTS)[number],
+  { folder, root, photos }: Folders,
+): Promise<boolean> {
   const model = join(root, `${name}-source`);
-  const out = `${name}-${dtype}`;
-  await exportModel({ model, out: join(root, out), format: "hf", dtype, check: false });
+  const out = `${name}-${dtype}${externalData ? "-data" : ""}`;
+  await exportModel({ model, out: join(root, out), format: "hf", dtype, externalData, check: false });
   const side = await unresizedPx(model);
   const plain = join(root, `${out}-plain`);
   mkdirSync(plain);
@@ -219,7 +231,9 @@ async function checkCase(name: string, dtype: WeightDType, { folder, root, photo
   const [resized, unresized] = [await see(photos), await see(plain)];
   const isNear = [resized.alone, unresized.alone, unresized.whole].every(({ worstCosine }) => worstCosine >= WORST[dtype]);
   const { model: by = "", processor = "" } = resized.found[0] ?? {};
-  process.stdout.write(`${name} ${dtype} (${by}, ${processor}, ${resized.found.length} + 2 pictures)${isNear ? "" : ": TOO FAR"}\n`);
+  process.stdout.write(
+    `${name} ${dtype}${externalData ? " beside the graph" : ""} (${by}, ${processor}, ${resized.found.length} + 2 pictures)${isNear ? "" : ": TOO FAR"}\n`,
+  );
   process.stdout.write(`  same pixels:       ${shown(resized.alone)}\n  without resizing:  ${shown(unresized.whole)}\n`);
   process.stdout.write(`  files of any size: ${shown(resized.whole)}\n`);
   return isNear;
@@ -237,7 +251,7 @@ async function main(folder: string, given: string | undefined): Promise<number> 
     if (!readdirSync(photos).some((name) => /\.jpe?g$/.test(name))) throw new Error(`Cannot check: "${photos}" has no .jpg; give others`);
     for (const [name, config] of Object.entries(CASES)) {
       await writeModelFolder(join(root, `${name}-source`), { config, tensors: randomWeights(config, new Rng(1).split(name)) });
-      for (const dtype of ["f32", "f16", "int8"] as const) bad += (await checkCase(name, dtype, { folder, root, photos })) ? 0 : 1;
+      for (const variant of VARIANTS) bad += (await checkCase(name, variant, { folder, root, photos })) ? 0 : 1;
     }
     return bad === 0 ? 0 : 1;
   } finally {
