@@ -1,7 +1,7 @@
 /** @file Pictures fitted by a policy that the pool of workers does not know: `pad` and `multiple`, on this thread beside the network's. */
 import { FormatError } from "../core/index.ts";
 import type { EvalBatch, ImageRef } from "../images/node/index.ts";
-import { loadImage } from "../images/node/index.ts";
+import { loadBands, loadImage } from "../images/node/index.ts";
 import type { MixedBatch, PictureSource } from "./extract.ts";
 import { fitPicture, type FitOptions, type FittedPicture } from "./fit.ts";
 import type { DecodeRules } from "./processor.ts";
@@ -13,7 +13,9 @@ type Loaded = { readonly picture: FittedPicture } | { readonly path: string; rea
 
 async function loadOne(ref: ImageRef, options: FitOptions & { readonly rules: DecodeRules }): Promise<Loaded> {
   try {
-    return { picture: fitPicture(await loadImage(ref, options.rules), options) };
+    const channels = options.preprocessing.mean.length;
+    const image = channels === 3 ? await loadImage(ref, options.rules) : await loadBands(ref, { ...options.rules, channels });
+    return { picture: fitPicture(image, options) };
   } catch (error) {
     if (error instanceof FormatError) return { path: ref.path, reason: error.message };
     throw error;
@@ -35,7 +37,7 @@ export function openFitSource(options: FitOptions & { readonly rules: DecodeRule
 }
 
 function together(pictures: MixedBatch["pictures"], failed: EvalBatch["failed"], { preprocessing }: FitOptions): EvalBatch {
-  const size = 3 * preprocessing.imageSizePx ** 2;
+  const size = preprocessing.mean.length * preprocessing.imageSizePx ** 2;
   const images = new Float32Array(pictures.length * size);
   for (const [i, picture] of pictures.entries()) if (picture !== undefined) images.set(picture.planes, i * size);
   return { images, failed };

@@ -1,6 +1,15 @@
 /** @file From a picture of any shape to what a network takes: the model's own preprocessing, or a policy that keeps more of the picture. */
 import { ConfigError } from "../core/index.ts";
-import { evalCrop, normalise, resample, type RgbImage } from "../images/index.ts";
+import {
+  type BandImage,
+  evalCrop,
+  evalCropBands,
+  normalise,
+  resample,
+  resampleBands,
+  type RgbImage,
+  writeBandPlanes,
+} from "../images/index.ts";
 import type { Preprocessing } from "./processor.ts";
 import { type PictureSize, sidesOf } from "./trace-encoder.ts";
 
@@ -19,7 +28,10 @@ export interface FitOptions {
   readonly resize?: ResizePolicy | undefined;
 }
 
-/** Normalised planes `[3, y, x]` of a picture. */
+/** Colours, or any number of bands. */
+export type AnyImage = RgbImage | BandImage;
+
+/** Normalised planes `[c, y, x]` of a picture. */
 export interface FittedPicture {
   readonly planes: Float32Array;
   readonly sizePx: PictureSize;
@@ -47,15 +59,28 @@ export function checkPictureSize(sizePx: number, patchPx: number): void {
   throw new ConfigError(`Cannot embed at ${sizePx} px: patches are ${patchPx} px; ${todo}`, { keyPath: "imageSizePx" });
 }
 
-/** Resizes and normalises one picture. */
-export function fitPicture(image: RgbImage, { preprocessing, patchSizePx, resize }: FitOptions): FittedPicture {
+/** Resizes and normalises one picture; bands in floats, each by itself. Throws ShapeError unless there is one mean and deviation a channel. */
+export function fitPicture(image: AnyImage, { preprocessing, patchSizePx, resize }: FitOptions): FittedPicture {
   if (resize === "pad") return padded(image, preprocessing);
   if (resize === "multiple") {
     const sizePx = multipleSize(image, { shortPx: preprocessing.imageSizePx, patchSizePx });
     return { planes: resized(image, sizePx, preprocessing), sizePx };
   }
   const own = withPolicy(preprocessing, resize);
-  return { planes: normalise(evalCrop(image, own), own), sizePx: own.imageSizePx };
+  return {
+    planes: isBands(image) ? planesOf(evalCropBands(image, own), own) : normalise(evalCrop(image, own), own),
+    sizePx: own.imageSizePx,
+  };
+}
+
+function isBands(image: AnyImage): image is BandImage {
+  return "channels" in image;
+}
+
+function planesOf(image: BandImage, { mean, std }: Pick<Preprocessing, "mean" | "std">): Float32Array {
+  const planes = new Float32Array(image.data.length);
+  writeBandPlanes(image, planes, { mean, std });
+  return planes;
 }
 
 /** Both sides scaled so that the shorter is `shortPx`, each rounded to whole patches. */
@@ -69,25 +94,26 @@ export function multipleSize(
 }
 
 function resized(
-  image: RgbImage,
+  image: AnyImage,
   size: PictureSize,
   { kernel = "bicubic", arithmetic = "pil-u8", mean, std }: Preprocessing,
 ): Float32Array {
   const sides = sidesOf(size);
+  if (isBands(image)) return planesOf(resampleBands(image, { ...sides, kernel }), { mean, std });
   const small =
     arithmetic === "float" ? resample(image, { ...sides, kernel, arithmetic }) : resample(image, { ...sides, kernel, arithmetic });
   return normalise(small, { mean, std });
 }
 
 /** Centred on the mean colour, which is zero when normalised. */
-function padded(image: RgbImage, preprocessing: Preprocessing): FittedPicture {
-  const { imageSizePx: side } = preprocessing;
+function padded(image: AnyImage, preprocessing: Preprocessing): FittedPicture {
+  const { imageSizePx: side, mean } = preprocessing;
   const scale = side / Math.max(image.width, image.height);
   const [height, width] = [image.height, image.width].map((px) => Math.max(1, Math.round(px * scale))) as [number, number]; // two sides
   const inner = resized(image, { height, width }, preprocessing);
-  const planes = new Float32Array(3 * side * side);
+  const planes = new Float32Array(mean.length * side * side);
   const [top, left] = [Math.floor((side - height) / 2), Math.floor((side - width) / 2)];
-  for (let row = 0; row < 3 * height; row++) {
+  for (let row = 0; row < mean.length * height; row++) {
     const [c, y] = [Math.floor(row / height), row % height];
     planes.set(inner.subarray(row * width, (row + 1) * width), (c * side + top + y) * side + left);
   }

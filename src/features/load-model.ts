@@ -2,9 +2,10 @@
 import { availableParallelism } from "node:os";
 import { Owned } from "../core/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
-import { checkResizePolicy } from "./fit.ts";
+import { type AnyImage, checkResizePolicy } from "./fit.ts";
 import { openEncoder } from "./model.ts";
 import { type Picture, readPicture } from "./picture.ts";
+import type { DecodeRules } from "./processor.ts";
 import { type OpenPictureModel, PictureModel, type PictureOptions } from "./picture-model.ts";
 
 export type { EmbedImageOptions } from "./picture-model.ts";
@@ -29,5 +30,7 @@ export async function loadModel(pathOrId: string, options: LoadModelOptions = {}
   const device = owned.use(openCpu({ threads }));
   const { encoder, preprocessing, rules } = await openEncoder(pathOrId, device, { arch, imageSizePx: options.imageSizePx });
   owned.use(encoder);
-  return new PictureModel(owned, { encoder, device: "cpu", preprocessing, rules, options, readPicture, maxBatch: MAX_BATCH });
+  const channels = preprocessing.mean.length;
+  const read = (picture: Picture, how: DecodeRules): Promise<AnyImage> => readPicture(picture, { ...how, channels });
+  return new PictureModel(owned, { encoder, device: "cpu", preprocessing, rules, options, readPicture: read, maxBatch: MAX_BATCH });
 }

@@ -1,8 +1,7 @@
 /** @file A model that is open, from pictures to tokens: the same class in Node and in the browser, which differ in how pictures are read. Needs no Node. */
 import { ConfigError, FormatError, type Owned } from "../core/index.ts";
-import type { RgbImage } from "../images/index.ts";
 import type { Encoded } from "./encoder.ts";
-import { checkResizePolicy, fitPicture, type FitOptions, type FittedPicture, type ResizePolicy } from "./fit.ts";
+import { type AnyImage, checkResizePolicy, fitPicture, type FitOptions, type FittedPicture, type ResizePolicy } from "./fit.ts";
 import { type ImageFeatures, type LayerFeatures, splitTokens } from "./image-features.ts";
 import type { PictureEncoder } from "./picture-encoder.ts";
 import type { DecodeRules, Preprocessing } from "./processor-rules.ts";
@@ -56,7 +55,7 @@ export interface PictureModelParts<P, Device extends string> {
   /** How the model's own pictures were read. */
   readonly rules: DecodeRules;
   readonly options: PictureOptions;
-  readonly readPicture: (picture: P, rules: DecodeRules, signal?: AbortSignal) => Promise<RgbImage>;
+  readonly readPicture: (picture: P, rules: DecodeRules, signal?: AbortSignal) => Promise<AnyImage>;
   /** Pictures at once; arrays are cut into powers of two up to it, so that few programs are compiled. */
   readonly maxBatch: number;
 }
@@ -65,7 +64,7 @@ interface Work<P> {
   readonly encoder: PictureEncoder;
   readonly fit: FitOptions;
   readonly maxBatch: number;
-  readonly read: (picture: P, signal: AbortSignal | undefined) => Promise<RgbImage>;
+  readonly read: (picture: P, signal: AbortSignal | undefined) => Promise<AnyImage>;
 }
 
 /** Takes what is owned, the encoder among it. Throws ConfigError for a policy or size that cannot be. */

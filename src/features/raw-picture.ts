@@ -1,14 +1,18 @@
 /** @file Raw pixels as a picture. Needs no Node. */
 import { ShapeError } from "../core/index.ts";
-import { makeImage, type RgbImage } from "../images/index.ts";
+import { type BandImage, makeImage, type RgbImage } from "../images/index.ts";
 import type { DecodeRules } from "./processor-rules.ts";
 
-/** Eight-bit pixels, row by row, channels side by side. */
+/** Pixels, row by row, channels side by side. */
 export interface RawPicture {
-  readonly data: Uint8Array | Uint8ClampedArray;
+  /** Eight bits a value; for a network of other than three channels also 16 bits, or floats of 0 to 1. */
+  readonly data: Uint8Array | Uint8ClampedArray | Uint16Array | Float32Array;
   readonly width: number;
   readonly height: number;
-  /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; by the length of the data unless said. */
+  /**
+   * By the length of the data unless said. For a network of three channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; for others as many as
+   * the network takes.
+   */
   readonly channels?: number | undefined;
 }
 
@@ -48,4 +52,29 @@ function checkRaw({ data, width, height, channels: said }: RawPicture): number {
   throw new ShapeError(
     `Cannot embed pixels: ${describeValue(data)} of ${data.length} for ${width}x${height} px and ${channels} channels; give width · height · channels bytes of 1 to 4 channels`,
   );
+}
+
+/** What a value is divided by. Floats are of 0 to 1 already. */
+function mostOf(data: RawPicture["data"]): number {
+  if (data instanceof Uint16Array) return 65_535;
+  return data instanceof Float32Array ? 1 : 255;
+}
+
+function isPixels(data: unknown): data is RawPicture["data"] {
+  return [Uint8Array, Uint8ClampedArray, Uint16Array, Float32Array].some((kind) => data instanceof kind);
+}
+
+/** Bands of pixels, as many as a network takes, each over the most that its type holds. Throws ShapeError. */
+export function bandsOf({ data, width, height, channels: said }: RawPicture, channels: number): BandImage {
+  const found = said ?? data.length / (width * height);
+  const isSized = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
+  if (!isPixels(data) || !isSized || found !== channels || data.length !== width * height * channels)
+    throw new ShapeError(
+      `Cannot embed pixels: ${describeValue(data)} of ${data.length} for ${width}x${height} px and ${found} channels; the network takes ${channels}: give width · height · ${channels} values of 8 or 16 bits, or floats of 0 to 1`,
+    );
+  const most = mostOf(data);
+  const wrong = data instanceof Float32Array ? data.findIndex((x) => !(x >= 0 && x <= 1)) : -1;
+  if (wrong >= 0)
+    throw new ShapeError(`Cannot embed pixels: value ${wrong} is ${data[wrong]}; give floats of 0 to 1, before any normalisation`);
+  return { width, height, channels, data: Float32Array.from(data, (x) => x / most) };
 }

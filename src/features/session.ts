@@ -38,13 +38,6 @@ export async function openSession(request: ExtractRequest): Promise<EmbedSession
   const fitted = withPolicy({ ...own, imageSizePx }, resize);
   const preprocessing = { ...fitted, ...rules };
   const isOurs = resize === "pad" || resize === "multiple";
-  if (isOurs && own.mean.length !== 3)
-    throw new ConfigError(
-      `Cannot resize by "${resize}": the model takes ${own.mean.length} channels, it is for three; use stretch or crop`,
-      {
-        keyPath: "resize",
-      },
-    );
   const workers = isOurs ? undefined : openEvalPool({ ...preprocessing, threads });
   const all = owned.move();
   return {
