@@ -117,12 +117,46 @@ describe.skipIf(missing !== undefined)(`docs/web.md${missing === undefined ? "" 
     await page.close();
   });
 
-  test("the page without a bundler shows what it says, from the package as it is built", async () => {
-    const modules = join(dir, "plain", "node_modules");
+  /** The package as it is built, with what it needs. */
+  async function installInto(at: string): Promise<void> {
+    const modules = join(at, "node_modules");
     await mkdir(join(modules, "tricera"), { recursive: true });
-    for (const name of ["zod", "onnxruntime-web"]) await symlink(join(root, "node_modules", name), join(modules, name), "dir");
+    for (const name of ["zod", "onnxruntime-web", "vite"]) await symlink(join(root, "node_modules", name), join(modules, name), "dir");
     const build = [tsc, "-p", join(root, "tsconfig.build.json"), "--outDir", join(modules, "tricera/dist"), "--declaration", "false"];
     await promisify(execFile)(process.execPath, build).catch(() => undefined); // types are another test's; what is written is run
+    await cp(join(root, "package.json"), join(modules, "tricera/package.json"));
+  }
+
+  test("the first program runs in development, too, from the package as it is built", async () => {
+    const main = block("js", "similarityMap({ patches }").replace('"facebook/dinov2-small"', '"/model/"');
+    const at = await project({
+      "package.json": '{ "type": "module" }',
+      "vite.config.js": block("js", "defineConfig"),
+      "index.html": `<!doctype html><link rel="icon" href="data:," /><script type="module" src="./main.js"></script>`,
+      "main.js": main,
+    });
+    await installInto(at);
+    await cp(join(dir, "model"), join(at, "public/model"), { recursive: true });
+    await cp(join(dir, "cat.jpg"), join(at, "public/cat.jpg"));
+    const { createServer } = await import("vite");
+    const development = await createServer({ root: at, logLevel: "error", server: { port: 0, host: "127.0.0.1", fs: { strict: false } } });
+    try {
+      await development.listen();
+      const page = await browser.newPage();
+      const said: string[] = [];
+      page.on("console", (message) => said.push(message.text()));
+      page.on("pageerror", (error) => said.push(String(error)));
+      await page.goto(development.resolvedUrls?.local[0] ?? "");
+      await expect.poll(() => said.at(-1), { timeout: 60_000 }).toMatch(/^Float32Array\(16\)|Error/);
+      expect(said.at(-1)).toMatch(/^Float32Array/);
+      await page.close();
+    } finally {
+      await development.close();
+    }
+  });
+
+  test("the page without a bundler shows what it says, from the package as it is built", async () => {
+    await installInto(join(dir, "plain"));
     await writeFile(join(dir, "plain", "index.html"), block("html", "importmap"));
     await using plain = await serveStatic([join(dir, "plain"), dir]);
     const page = await browser.newPage();
