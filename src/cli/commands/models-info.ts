@@ -9,6 +9,7 @@ import { need } from "../parse-args.ts";
 import { loadHub } from "./models.ts";
 import { formatBytes, formatCount, formatTable } from "./models-format.ts";
 import { withBareWord } from "./models-id.ts";
+import { formatOnnxInfo, onnxModelInfo } from "./models-info-onnx.ts";
 
 const sizePx = integer("PX", "", { min: 1 });
 const sizes: Option<readonly number[]> = {
@@ -19,7 +20,7 @@ const sizes: Option<readonly number[]> = {
 };
 
 const OPTIONS = {
-  id: text("ID", "the model, by any of its names; `--id` may be left out"),
+  id: text("ID", "the model, by any of its names, or an ONNX file or folder; `--id` may be left out"),
   "image-size": sizes,
 };
 
@@ -127,11 +128,21 @@ function infoOptionsOf(values: OptionValues<typeof OPTIONS>): { readonly id: str
 export const modelsInfoCommand: Command = withBareWord(
   defineCommand({
     name: "models info",
-    summary: "parameters, GFLOP, memory, licence and weights of a model",
-    examples: ["tricera models info dinov3_vits16plus", "tricera models info facebook/dinov2-small --image-size 224 --image-size 518"],
+    summary: "parameters, GFLOP, memory, licence and weights of a model; inputs and outputs of an ONNX file",
+    examples: [
+      "tricera models info dinov3_vits16plus",
+      "tricera models info facebook/dinov2-small --image-size 224 --image-size 518",
+      "tricera models info first.onnx",
+    ],
     options: OPTIONS,
     run: async (values, { terminal }) => {
       const { id, imageSizesPx } = infoOptionsOf(values);
+      const onnx = await onnxModelInfo(id);
+      if (onnx !== undefined) {
+        if (imageSizesPx.length > 0) throw new UsageError(`Cannot give the cost of "${id}": it is a graph; leave --image-size out`);
+        terminal.out(values.json === true ? `${JSON.stringify(onnx)}\n` : formatOnnxInfo(onnx));
+        return 0;
+      }
       const info = await modelInfo(id, imageSizesPx);
       terminal.out(values.json === true ? `${JSON.stringify(info)}\n` : formatInfo(info));
       return 0;
