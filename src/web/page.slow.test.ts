@@ -64,6 +64,19 @@ describe.skipIf(missing !== undefined)(`examples/web in Chromium${missing === un
     expect(await text("#status")).toMatch(/^Cannot open model ".*\/none\/": it has no model\.safetensors; /);
   });
 
+  test("stops a load that is under way", async () => {
+    let asked: (() => void) | undefined;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    server.special = (path) => path === "/model/model.safetensors" && (asked?.(), true); // and no answer
+    await page.fill("#source", `${server.origin}/model/`);
+    await page.click("#model button.main");
+    await isAsked;
+    await page.click("#stop");
+    await page.locator("#status", { hasText: /^Stopped; a new try goes on where it was$/ }).waitFor();
+    expect(await page.locator("#stop").isVisible()).toBe(false);
+    server.special = undefined;
+  });
+
   test("loads chosen files, and pictures that are dropped before and after", async () => {
     await page.setInputFiles("#panel-a input", join(root, "halves.png"));
     await page.setInputFiles(
