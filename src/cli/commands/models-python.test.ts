@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { embed, loadModel, type Pooling, readFeatureTable } from "../../features/index.ts";
+import { embed, exportModel, loadModel, type Pooling, readFeatureTable } from "../../features/index.ts";
 import { writePicture } from "../../features/testing/tiny-model.ts";
 import { convnextPreset, type ViTConfig, vitPreset } from "../../nn/index.ts";
 import { convertModel, writeModelFolder, writeSafetensors } from "../../weights/index.ts";
@@ -144,7 +144,30 @@ describe("a model gives in Python what it gives here", () => {
   });
 });
 
+describe("an export gives in onnxruntime what it gives here", () => {
+  test.for([
+    ["of weights inside", {}],
+    ["of weights beside the graph, float16", { externalData: true, dtype: "f16" }],
+  ] as const)("%s", { timeout: 120_000 }, async ([, options], { skip }) => {
+    const lacks = await missing(["numpy", "onnxruntime", "PIL"]);
+    skip(lacks !== undefined, lacks);
+    const out = at("graph.onnx");
+    await exportModel({ model: at("model"), out, outputs: ["last_hidden_state"], overwrite: true, ...options });
+    const text = await python("run_onnx.py", out, at("photos", "cat", "a.png"));
+    expect(text).toContain("last_hidden_state [1, 5, 192]");
+    await using model = await loadModel(out, { threads: 1 });
+    expectSame(numbersAfter("last_hidden_state begins", text), (await model.embed(at("photos", "cat", "a.png"))).cls);
+  });
+});
+
 test("every example is run here", async () => {
   const scripts = (await readdir(EXAMPLES)).filter((name) => name.endsWith(".py"));
-  expect(scripts.toSorted()).toEqual(["nearest.py", "read_features.py", "read_weights.py", "use_timm.py", "use_transformers.py"]);
+  expect(scripts.toSorted()).toEqual([
+    "nearest.py",
+    "read_features.py",
+    "read_weights.py",
+    "run_onnx.py",
+    "use_timm.py",
+    "use_transformers.py",
+  ]);
 });
