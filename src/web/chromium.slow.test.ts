@@ -175,6 +175,31 @@ describe.skipIf(missing !== undefined)(`tricera/web in Chromium${missing === und
     expectSame(mine, await inNode("plain", "1.png"));
   });
 
+  test("a network of four bands is given pixels, and refuses what a browser decodes", async () => {
+    const config: ViTConfig = { ...TINY, channels: 4 };
+    const processor = { size: { height: 16, width: 16 }, resample: 3, image_mean: [0.1, 0.2, 0.3, 0.4], image_std: [1, 1, 1, 2] };
+    await writeModelFolder(join(root, "bands"), { config, tensors: randomWeights(config, 3), processor });
+    const data = Uint16Array.from({ length: 20 * 18 * 4 }, (_, i) => (i * 977) % 65_536);
+    await using model = await loadModel(join(root, "bands"), { threads: 1 });
+    const wanted = await model.embed({ data, width: 20, height: 18 });
+    const said = await page.evaluate(
+      async (values) => {
+        const { tricera } = globalThis as unknown as Inside; // as above
+        const inPage4 = await tricera.loadModel("/bands/");
+        const picture = { data: Uint16Array.from(values), width: 20, height: 18 };
+        const { cls } = await inPage4.embed(picture);
+        const refused = await inPage4.embed("/1.png").then(String, String);
+        await inPage4.dispose();
+        return { cls: [...cls], refused };
+      },
+      [...data],
+    );
+    expect(cosine(said.cls, wanted.cls)).toBeGreaterThanOrEqual(0.99999);
+    expect(said.refused).toMatch(
+      /^ConfigError: Cannot embed a picture: the network takes 4 channels, and a browser decodes colours; give pixels/,
+    );
+  });
+
   test("runs on several threads where the page is cross-origin isolated", async () => {
     await using isolated = await serveStatic([join(root, "dist"), root], { isolated: true });
     const other = await browser.newPage();

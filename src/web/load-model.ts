@@ -52,7 +52,7 @@ export async function loadModel(model: ModelSource, options: LoadModelOptions = 
     preprocessing,
     rules,
     options,
-    readPicture: readWebPicture,
+    readPicture: (picture, how, stop) => readWebPicture(picture, { ...how, channels: config.channels }, stop),
     maxBatch: MAX_BATCH,
   });
 }

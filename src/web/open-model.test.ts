@@ -85,7 +85,11 @@ describe("readModel() of chosen files", () => {
     ],
     ["a config that is no JSON", () => [...chosen(NAMES[2]), file("config.json", "{")], /"config\.json" is not JSON/],
     ["a config of another model", () => [...chosen(NAMES[2]), file("config.json", json({ model_type: "bert" }))], /wrong model_type/],
-    ["four channels", () => [file(NAMES[2], fourChannels()), file("config.json", json({ num_channels: 4 }))], /made for 4 channels/],
+    [
+      "four channels and three means",
+      () => [file(NAMES[2], fourChannels()), file("config.json", json({ num_channels: 4 }))],
+      /takes 4 channels and there are 3 means and 3 deviations; give image_mean/,
+    ],
     ["a wrong processor", () => [...chosen(NAMES[0], NAMES[2]), file(NAMES[1], '{"resample": 9}')], /has a wrong resample/],
     ["two means", () => [...chosen(NAMES[0], NAMES[2]), file(NAMES[1], '{"image_mean": [0, 1]}')], /image_mean|2 means/],
     ["a page for weights", () => [...chosen("config.json"), file(NAMES[2], "<!doctype html>")], /it is a web page/],

@@ -52,14 +52,14 @@ async function describe(files: ModelFiles): Promise<Described> {
 }
 
 function preprocessingOf(raw: unknown, config: BackboneConfig, { path }: ModelFiles): Preprocessing {
-  if (raw === undefined) return familyPreprocessing(config);
-  const imageSizePx = networkSizePx(config);
-  const preprocessing = readProcessorRules(raw, { file: PROCESSOR, imageSizePx, todo: "correct it, or leave it out" });
+  const place = { file: PROCESSOR, imageSizePx: networkSizePx(config), todo: "correct it, or leave it out" };
+  const preprocessing = raw === undefined ? familyPreprocessing(config) : readProcessorRules(raw, place);
   const { mean, std } = preprocessing;
-  if (mean.length === 3 && std.length === 3) return preprocessing;
+  const { channels = 3 } = config;
+  if (mean.length === channels && std.length === channels) return preprocessing;
   throw new ConfigError(
-    `Cannot open model "${path}": ${PROCESSOR} has ${mean.length} means and ${std.length} deviations, pictures are read in three channels; give three of each`,
-    { keyPath: "image_mean" },
+    `Cannot open model "${path}": it takes ${channels} channels and there are ${mean.length} means and ${std.length} deviations; give image_mean and image_std of ${channels} numbers in its ${PROCESSOR}`,
+    { keyPath: "model.channels" },
   );
 }
 
@@ -79,10 +79,6 @@ export async function readModel(files: ModelFiles, { arch }: { readonly arch?: s
   const source = await openWeights(files); // the large ones last, so that a small one that is wrong is told at once
   const network = await openNetwork(new Contents(source), { ...described, arch, file: source.path, isRun: false });
   const { config } = network;
-  if ((config.channels ?? 3) !== 3)
-    throw new ConfigError(`Cannot open model "${files.path}": it is made for ${config.channels} channels; pictures are read in three`, {
-      keyPath: "model.channels",
-    });
   const preprocessing = preprocessingOf(processor, config, files);
   const { tensors } = await readParams(network);
   const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));

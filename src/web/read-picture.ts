@@ -1,8 +1,8 @@
 /** @file Pictures in the browser: decoded by it, without its colour conversion, resampled by us. */
-import { FormatError, PlatformError } from "../core/index.ts";
+import { ConfigError, FormatError, PlatformError } from "../core/index.ts";
+import type { AnyImage } from "../features/fit.ts";
 import type { DecodeRules } from "../features/processor-rules.ts";
-import { describeValue, isRawPicture, type RawPicture, rgbOf } from "../features/raw-picture.ts";
-import type { RgbImage } from "../images/index.ts";
+import { bandsOf, describeValue, isRawPicture, type RawPicture, rgbOf } from "../features/raw-picture.ts";
 import { type Bitmap, browser } from "./browser.ts";
 import { withoutExif } from "./exif.ts";
 import { straightPixels } from "./straight-pixels.ts";
@@ -17,12 +17,26 @@ export interface Drawable {
 /** A URL, the bytes of an encoded file (JPEG, PNG, WebP, AVIF, …), pixels, or what the browser can draw. */
 export type WebPicture = string | Blob | Uint8Array | RawPicture | Drawable;
 
+export interface ReadWebPictureOptions extends DecodeRules {
+  /** What the network takes: 3 are colours (default); bands of any other number come as pixels only. */
+  readonly channels?: number | undefined;
+}
+
 /**
- * RGB of a picture, bit-equal to Pillow's for what browsers decode as it does; greys of 16 bits are scaled, where Pillow clips. Throws
- * FormatError for what cannot be fetched or decoded, ShapeError for pixels that do not fit their size, the signal's reason when aborted.
+ * Pixels of a picture: bands as they are given, or RGB, bit-equal to Pillow's for what browsers decode as it does; greys of 16 bits are scaled, where Pillow clips. Throws
+ * FormatError for what cannot be fetched or decoded, ConfigError for a picture where bands are wanted, ShapeError for pixels that do not fit their size, the signal's reason when aborted.
  */
-export async function readWebPicture(picture: WebPicture, rules: DecodeRules, signal?: AbortSignal): Promise<RgbImage> {
-  if (isRawPicture(picture)) return rgbOf(picture, rules);
+export async function readWebPicture(
+  picture: WebPicture,
+  { channels = 3, ...rules }: ReadWebPictureOptions,
+  signal?: AbortSignal,
+): Promise<AnyImage> {
+  if (isRawPicture(picture)) return channels === 3 ? rgbOf(picture, rules) : bandsOf(picture, channels);
+  if (channels !== 3)
+    throw new ConfigError(
+      `Cannot embed a picture: the network takes ${channels} channels, and a browser decodes colours; give pixels, { data, width, height, channels: ${channels} }`,
+      { keyPath: "model.channels" },
+    );
   const drawable = await drawableOf(picture, signal);
   const stored = drawable instanceof Blob && rules.decode === "python" ? await untagged(drawable) : drawable;
   const bitmap = await decode(stored, rules);
