@@ -93,5 +93,5 @@ test("a network of one channel takes grey pixels and grey files; what has other 
   );
   await expect(own.embed({ data: new Float32Array(400).fill(NaN), width: 20, height: 20 })).rejects.toThrow(ShapeError);
   // @ts-expect-error: JavaScript callers may pass anything
-  await expect(own.embed({ data: new Array(400).fill(0), width: 20, height: 20 })).rejects.toThrow(ShapeError);
+  await expect(own.embed({ data: Array.from({ length: 400 }, () => 0), width: 20, height: 20 })).rejects.toThrow(ShapeError);
 });

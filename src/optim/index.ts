@@ -15,17 +15,7 @@ export { isDecayed, layerOf, lrScaleOf, makeParamGroups, namesContaining } from 
 export type { DecayRule, LrScaleOptions, ParamGroup, ParamGroupOptions } from "./param-groups.ts";
 export { referenceStep } from "./reference.ts";
 export type { ReferenceParam } from "./reference.ts";
-export {
-  constant,
-  cosine,
-  cosineToEnd,
-  linear,
-  perEpoch,
-  scaleLr,
-  teacherTemp,
-  warmupCosineConstant,
-  warmupThenConstant,
-} from "./schedules.ts";
+export { constant, cosine, cosineToEnd, linear, perEpoch, scaleLr, teacherTemp, warmupThenConstant } from "./schedules.ts";
 export type { CosineOptions, LrScaling, Schedule } from "./schedules.ts";
 export { momentumUpdate, SGD_DEFAULTS } from "./sgd.ts";
 export type { MomentumElement, MomentumScalars, SgdConfig } from "./sgd.ts";

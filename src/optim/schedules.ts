@@ -102,29 +102,6 @@ export function cosineToEnd(options: { readonly start: number; readonly final: n
   return bounded(totalSteps, (step) => (totalSteps === 1 ? final : halfCosine(start, final, step / (totalSteps - 1))));
 }
 
-/**
- * DINOv3's `linear_warmup_cosine_decay`: a line from `start` to `peak` without its end, a cosine of `cosineSteps` points
- * from `peak` to `end` with its end (default: all that is left), then `end`.
- */
-export function warmupCosineConstant(options: {
-  readonly start: number;
-  readonly peak: number;
-  readonly end: number;
-  readonly warmupSteps: number;
-  readonly totalSteps: number;
-  readonly cosineSteps?: number;
-}): Schedule {
-  const { start, peak, end, warmupSteps, totalSteps } = options;
-  const cosineSteps = options.cosineSteps ?? totalSteps - warmupSteps;
-  checkCounts("warm-up cosine", { totalSteps, warmupSteps, cosineSteps });
-  return bounded(totalSteps, (step) => {
-    if (step < warmupSteps) return start + step * ((peak - start) / warmupSteps);
-    const i = step - warmupSteps;
-    if (i >= cosineSteps) return end;
-    return halfCosine(peak, end, cosineSteps === 1 ? 0 : i / (cosineSteps - 1));
-  });
-}
-
 /** Teacher temperature **per epoch** (DINO's loss): linear from `warm` to `final` over `warmupEpochs` points, then `final`. */
 export function teacherTemp(options: { readonly warm: number; readonly final: number; readonly warmupEpochs: number }): Schedule {
   const { warm, final, warmupEpochs } = options;

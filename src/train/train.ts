@@ -28,9 +28,12 @@ export interface TrainResult {
   readonly out?: string;
   readonly steps?: number;
   readonly loss?: number;
+  /** Of all parts of a run that was stopped and went on. */
   readonly minutes?: number;
   /** The Hugging Face folder of the teacher. */
   readonly exported?: string;
+  /** The folder of each student, where a distillation has several; the first one's is `exported`, too. */
+  readonly students?: Readonly<Record<string, string>>;
   readonly failedImages?: number;
   /** Share of the time of the steps that was spent waiting for images. */
   readonly waitShare?: number;

@@ -9,9 +9,8 @@ import type { Parent } from "./parent.ts";
 import { listMismatches, readState } from "./run-state.ts";
 
 /** Goes on where a run ended: student, teacher, optimizer and state. Throws ConfigError for a run of another network. */
-export async function continueRun(stepper: Stepper, { dir, last }: Parent, note: (line: string) => void): Promise<void> {
+export async function continueRun(stepper: Stepper, { last }: Parent): Promise<void> {
   await readState(last.dir, stepper, { only: ["student", "teacher", "optimizer", "method"] });
-  note(`Goes on from step ${last.state.step} of "${dir}"`);
 }
 
 export interface InitOptions {

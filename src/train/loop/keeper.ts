@@ -13,6 +13,8 @@ export interface KeeperOptions {
   readonly resolved: ResolvedConfig;
   readonly stepsPerEpoch: number;
   readonly totalSteps: number;
+  /** Minutes of work so far. */
+  readonly minutes: () => number;
 }
 
 /** Writes what lasts of a run; each thing at most once for a step. */
@@ -40,9 +42,10 @@ export class Keeper {
   }
 
   #state(step: number): NewCheckpoint {
-    const { session, resolved, stepsPerEpoch } = this.#options;
+    const { session, resolved, stepsPerEpoch, minutes } = this.#options;
     const { seed, train } = resolved.config;
     return {
+      minutes: minutes(),
       step,
       epoch: Math.floor(step / stepsPerEpoch),
       sampleCursor: step * train.batchSize * train.accumulate,

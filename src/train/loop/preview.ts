@@ -9,6 +9,7 @@ import {
   estimateRunBytes,
   formatConfig,
   planSteps,
+  sizesOf,
   type TrainConfig,
   type UserConfig,
 } from "../config/index.ts";
@@ -16,6 +17,7 @@ import { channelsOf, factsOfBeginning, resolveBeginning, settleBeginning } from 
 import { drawContactSheet } from "./contact-sheet.ts";
 import { imagesOfStep, variantOfStep } from "./variants.ts";
 import { measureStep } from "./measure.ts";
+import { accumulationNotes, openingNotes } from "./notes.ts";
 import { type DataLook, factsOf, imagePolicy, lookAtImages, measureBands } from "./prepare.ts";
 import { openCrops, openStepper } from "./session.ts";
 
@@ -48,7 +50,8 @@ export async function dryRun(user: UserConfig, options: JobOptions & { readonly 
   const channels = channelsOf(beginning);
   const look = await lookAtImages(list, imagePolicy(user, channels));
   const bands = await measureBands(list, { user: beginning.user, channels });
-  const { config } = resolveBeginning(beginning, { ...factsOf(look), ...bands });
+  const resolved = resolveBeginning(beginning, { ...factsOf(look), ...bands });
+  const { config, warnings = [] } = resolved;
   assertFitsMemory(config, factsOf(look).memoryBytes);
   const stepMs = await timeStep(list, { config, signal: options.signal });
   const contactSheet = options.out === undefined ? "tricera-dry-run.png" : join(options.out, "dry-run.png");
@@ -64,7 +67,12 @@ export async function dryRun(user: UserConfig, options: JobOptions & { readonly 
     diskBytes: estimateRunBytes(config),
     contactSheet,
   };
-  return { text: describe(found, { look, config, stepsPerEpoch }), ...found };
+  const notes = [
+    ...warnings.map((warning) => `Warning: ${warning}`),
+    ...openingNotes({ resolved, parent: beginning.parent }),
+    ...accumulationNotes(config),
+  ];
+  return { text: describe(found, { look, config, stepsPerEpoch, notes }), ...found };
 }
 
 async function timeStep(
@@ -90,14 +98,37 @@ async function timeStep(
   }
 }
 
-function describe(
-  found: Omit<DryRun, "text">,
-  { look, config, stepsPerEpoch }: { readonly look: DataLook; readonly config: TrainConfig; readonly stepsPerEpoch: number },
-): string {
+interface Described {
+  readonly look: DataLook;
+  readonly config: TrainConfig;
+  readonly stepsPerEpoch: number;
+  /** What the run would say before its first step. */
+  readonly notes: readonly string[];
+}
+
+/** The networks, each on a line: what trains, or a teacher and its students. */
+function networkRows({ model, distill: { students } }: TrainConfig): readonly (readonly [name: string, text: string])[] {
+  const text = ({ arch, width, depth, patchSizePx }: TrainConfig["model"]): string =>
+    `${arch}, width ${width}, ${depth} blocks, patch ${patchSizePx} px`;
+  if (students.length === 0) return [["model", text(model)]];
+  return [["teacher", text(model)], ...students.map((student, i) => [i === 0 ? "students" : "", text(student.model)] as const)];
+}
+
+/** The crops, of mixed sizes each triple with its share of the steps. */
+function cropRows(config: TrainConfig): readonly (readonly [name: string, text: string])[] {
+  const { localCount, sizes } = config.crops;
+  return sizesOf(config).map(({ globalSizePx, localSizePx, gramSizePx, ratio }, i) => {
+    const gram = gramSizePx > 0 ? `, ${gramSizePx} px for the Gram teacher` : "";
+    const share = sizes.length === 0 ? "" : `, ${Number((100 * ratio).toFixed(1))} % of the steps`;
+    return [i === 0 ? "crops" : "", `2 of ${globalSizePx} px and ${localCount} of ${localSizePx} px${gram}${share}`] as const;
+  });
+}
+
+function describe(found: Omit<DryRun, "text">, { look, config, stepsPerEpoch, notes }: Described): string {
   const { sidesPx: sides, mean, std, broken, looked } = look;
   const gb = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GB`;
   const triple = (values: readonly number[]): string => values.map((x) => x.toFixed(3)).join(", ");
-  const { model, train, crops } = config;
+  const { train } = config;
   const row = (name: string, text: string): string => `${name.padEnd(14)}${text}`;
   return [
     row("images", `${found.images.toLocaleString("en-US")}; ${looked} looked at, ${broken.length} of them broken`),
@@ -107,13 +138,13 @@ function describe(
       "mean, std",
       `${triple(mean)}; ${triple(std)} (the run normalises by ${triple(config.augment.mean)}; ${triple(config.augment.std)})`,
     ),
-    row("model", `${model.arch}, width ${model.width}, ${model.depth} blocks, patch ${model.patchSizePx} px`),
-    row("crops", `2 of ${crops.globalSizePx} px and ${crops.localCount} of ${crops.localSizePx} px`),
+    ...[...networkRows(config), ...cropRows(config)].map(([name, text]) => row(name, text)),
     row("steps", `${found.steps.toLocaleString("en-US")} of ${train.batchSize * train.accumulate} images, ${stepsPerEpoch} an epoch`),
     row("time", `${found.minutes} minutes, ${(found.stepMs / 1000).toFixed(2)} s a step (measured, without the optimizer)`),
     row("memory", `${gb(found.memoryBytes)} (estimate)`),
     row("disk", `${gb(found.diskBytes)} for checkpoints`),
     row("crops shown", found.contactSheet),
+    ...notes,
   ]
     .map((line) => line.trimEnd())
     .join("\n");

@@ -1,10 +1,9 @@
 /** @file The training loop: steps until the end or a stop, what is written after each, and what is left behind. */
+import { join } from "node:path";
 import { Loader } from "../../data/index.ts";
 import type { FailedImage } from "../../images/node/index.ts";
-import type { TrainConfig } from "../config/index.ts";
 import { MetricsLog, type MetricsLine, readMetrics, TensorboardWriter } from "../run/index.ts";
 import type { StepScalars } from "../stepper.ts";
-import { trainedModels } from "./method-config.ts";
 import { imagesOfStep, variantOfStep } from "./variants.ts";
 import { scheduleScalars } from "./scalars.ts";
 import { dumpStep, isNotFinite } from "./dump.ts";
@@ -12,6 +11,7 @@ import { isGramUpdateDue, renewGramTeacher } from "./gram-teacher.ts";
 import { Keeper } from "./keeper.ts";
 import { look, type LookContext, lookAtStart, sound } from "./looks.ts";
 import { settleLength } from "./measure.ts";
+import { accumulationNotes } from "./notes.ts";
 import { Probe } from "./probe.ts";
 import type { Run } from "./run.ts";
 import type { Session } from "./session.ts";
@@ -20,8 +20,11 @@ import { Watch } from "./watch.ts";
 export interface RunResult {
   readonly steps: number;
   readonly loss: number;
+  /** Of all parts of a run that was stopped and went on. */
   readonly minutes: number;
   readonly exported: string;
+  /** The folder of each student, where there are several; the first one's is `exported`, too. */
+  readonly students?: Readonly<Record<string, string>>;
   readonly failedImages: number;
   /** Share of the time of the steps that was spent waiting for images. */
   readonly waitShare: number;
@@ -61,7 +64,8 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
   const loader = openLoader(totalSteps, ({ reason }) => run.note(`Left out: ${reason}`));
   using metrics = MetricsLog.open(run.dir, { step: session.startStep });
   const board = resolved.config.log.tensorboard ? TensorboardWriter.open(run.dir, { step: session.startStep }) : undefined;
-  const keeper = await Keeper.open({ run, session, resolved, stepsPerEpoch: loader.stepsPerEpoch, totalSteps });
+  const minutes = (): number => session.minutesBefore + (performance.now() - started) / 60_000;
+  const keeper = await Keeper.open({ run, session, resolved, stepsPerEpoch: loader.stepsPerEpoch, totalSteps, minutes });
   await using probe = new Probe({ dir: run.dir, list: run.list, resolved, stepper: session.stepper, device: session.device, totalSteps });
   const watch = new Watch(resolved.config, totalSteps);
   const bench: Bench = { run, session, resolved, totalSteps, loader, keeper, probe, watch, metrics, board };
@@ -73,21 +77,7 @@ export async function runSteps(run: Run, session: Session): Promise<RunResult> {
   } finally {
     await loader.drain();
   }
-  return await finish(bench, at, started);
-}
-
-/** What accumulation cannot make the same as one large batch (contracts 8). */
-function accumulationNotes({ train, objective, head, gram, ...config }: TrainConfig): readonly string[] {
-  if (train.accumulate === 1) return [];
-  const where = `inside each micro-batch of ${train.batchSize} images, not over the ${train.batchSize * train.accumulate} of a step`;
-  const normed = trainedModels(config).some(({ model }) => model.family === "resnet");
-  return [
-    ...(config.method === "simclr" ? [`SimCLR tells views apart ${where}`] : []),
-    ...(objective.koleoWeight > 0 ? [`KoLeo looks for neighbours ${where}`] : []),
-    ...(objective.gramWeight > 0 && gram.level === "batch" ? [`Gram matrices are those of the patches ${where}`] : []),
-    ...(head.batchNorm ? [`The head's batch norm takes its statistics ${where}`] : []),
-    ...(normed ? [`The backbone's batch norm takes its statistics ${where}`] : []),
-  ];
+  return await finish(bench, at, minutes);
 }
 
 /** The loss of the last step so far; NaN where there is none. */
@@ -149,13 +139,13 @@ function report({ run, totalSteps }: Bench, step: number, now: { readonly line: 
 async function finish(
   { run, resolved, totalSteps, loader, keeper, probe, metrics }: Bench,
   at: Standing,
-  started: number,
+  minutesSoFar: () => number,
 ): Promise<RunResult> {
   metrics.sync();
   await keeper.save(at.step);
   if (at.step < totalSteps) run.note(`Stopped after step ${at.step} of ${totalSteps}; go on with --resume`);
   const exported = await keeper.export(at.step);
-  const minutes = (performance.now() - started) / 60_000;
+  const minutes = minutesSoFar();
   const waitShare = at.stepMs > 0 ? loader.waitedMs / at.stepMs : 0;
   const { model, train } = resolved.config;
   const facts = [
@@ -168,5 +158,15 @@ async function finish(
     ["Broken images", String(loader.failed.length)],
   ] as const;
   await probe.report(facts, run.options.signal);
-  return { steps: at.step, loss: at.loss, minutes, exported, failedImages: loader.failed.length, waitShare };
+  const { students } = resolved.config.distill;
+  const each = students.map(({ name }) => [name, join(run.dir, "exported", name, "last")] as const);
+  return {
+    steps: at.step,
+    loss: at.loss,
+    minutes,
+    exported,
+    ...(students.length > 1 ? { students: Object.fromEntries(each) } : {}),
+    failedImages: loader.failed.length,
+    waitShare,
+  };
 }

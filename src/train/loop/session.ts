@@ -5,14 +5,15 @@ import { digestList } from "../../data/index.ts";
 import { type Device, openCpu } from "../../engine/runtime/index.ts";
 import { type CropPool, openCropPool } from "../../images/node/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
+import { type CheckpointState, findLatestCheckpoint, type FoundCheckpoint, rewindCheckpoints } from "../run/index.ts";
 import { Stepper, type StepperOptions } from "../stepper.ts";
 import { methodOf, variantsOf } from "./method-config.ts";
 import { cropsOf } from "./variants.ts";
 import { optimizerOf } from "./scalars.ts";
-import { describeStudents, loadFrozenTeacher } from "./frozen-teacher.ts";
+import { loadFrozenTeacher } from "./frozen-teacher.ts";
 import { loadGramTeacher } from "./gram-teacher.ts";
 import { continueRun, loadInit } from "./init-weights.ts";
+import { isLaterStage, openingNotes } from "./notes.ts";
 import { runtimeName } from "./prepare.ts";
 import { hasFrozen, readFrozen, readState, readStepCounts, writeFrozen } from "./run-state.ts";
 import type { Run } from "./run.ts";
@@ -24,8 +25,9 @@ export interface Session {
   readonly stepper: Stepper;
   readonly pool: CropPool;
   readonly rng: Rng;
-  /** Finished steps. */
+  /** Finished steps, and the minutes they took. */
   readonly startStep: number;
+  readonly minutesBefore: number;
 }
 
 /** The compiled step of a configuration. */
@@ -64,23 +66,31 @@ function checkSameList({ dir, list }: Run, { state }: FoundCheckpoint): void {
   );
 }
 
-/** Whether a new run goes on with the optimizer of the run before. */
-function isLaterStage({ resolved, parent }: Run): boolean {
-  return resolved.config.stage !== "pretrain" && parent !== undefined;
-}
-
 /** Puts the weights that a new run begins with in place. */
 async function begin(run: Run, stepper: Stepper): Promise<void> {
   const { resolved, parent, note } = run;
-  const { init, gram, distill } = resolved.config;
-  if (distill.students.length > 0) note(`Distillation by ${distill.objective}: ${resolved.reasons["distill.objective"] ?? ""}`);
-  for (const line of describeStudents(resolved.config)) note(line);
-  if (parent !== undefined && isLaterStage(run)) await continueRun(stepper, parent, note);
+  const { init } = resolved.config;
+  for (const line of openingNotes(run)) note(line);
+  if (parent !== undefined && isLaterStage(run)) await continueRun(stepper, parent);
   else if (init.from !== null) await loadInit(stepper, init.from, { allowPartial: init.allowPartial, note });
   await loadGramTeacher(stepper, resolved.config);
-  if (!stepper.fixed.has("gram")) return;
-  const reason = resolved.reasons["gram.teacher"] ?? "";
-  note(gram.teacher === null ? `Gram teacher: ${reason}` : `Gram teacher: "${gram.teacher}" (${reason})`);
+}
+
+/** Puts all numbers in place: those of the checkpoint where the run goes on, else those that it begins with. */
+async function fill(
+  stepper: Stepper,
+  { run, found, rng }: { readonly run: Run; readonly found: FoundCheckpoint | undefined; readonly rng: Rng },
+): Promise<void> {
+  const { dir, resolved } = run;
+  // the run keeps the frozen teacher that it began with: the run that it comes from may go on
+  if (found !== undefined && (await hasFrozen(dir, stepper))) await readFrozen(dir, stepper);
+  else {
+    await loadFrozenTeacher(stepper, resolved.config.distill);
+    await writeFrozen(dir, stepper);
+  }
+  if (found !== undefined) return await readState(found.dir, stepper);
+  stepper.init(rng.split("init"));
+  await begin(run, stepper);
 }
 
 /** Opens everything, at the last whole checkpoint where the run goes on, and closes it after `use`. */
@@ -89,7 +99,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   const { config } = run.resolved;
   const found = options.resume === true ? await findLatestCheckpoint(dir, { onNotice: note }) : undefined;
   if (found !== undefined) checkSameList(run, found);
-  const startStep = found?.state.step ?? 0;
+  const { step: startStep = 0, minutes: minutesBefore = 0 }: Partial<CheckpointState> = found?.state ?? {};
   await rewindCheckpoints(dir, startStep);
   using device = openCpu({ threads: config.train.threads });
   const runtime = runtimeName(device.name);
@@ -99,17 +109,7 @@ export async function withSession<T>(run: Run, use: (session: Session) => Promis
   const counts = before === undefined ? undefined : await readStepCounts(before.dir, methodOf(config));
   await using stepper = openStepper(config, device, counts);
   const rng = new Rng(config.seed);
-  // the run keeps the frozen teacher that it began with: the run that it comes from may go on
-  if (found !== undefined && (await hasFrozen(dir, stepper))) await readFrozen(dir, stepper);
-  else {
-    await loadFrozenTeacher(stepper, config.distill);
-    await writeFrozen(dir, stepper);
-  }
-  if (found !== undefined) await readState(found.dir, stepper);
-  else {
-    stepper.init(rng.split("init"));
-    await begin(run, stepper);
-  }
+  await fill(stepper, { run, found, rng });
   await using pool = openCrops(config);
-  return await use({ device, runtime, stepper, pool, rng, startStep });
+  return await use({ device, runtime, stepper, pool, rng, startStep, minutesBefore });
 }

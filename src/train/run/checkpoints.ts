@@ -19,6 +19,8 @@ export interface CheckpointState {
   /** Samples handed out since the run began. */
   readonly sampleCursor: number;
   readonly seed: number;
+  /** Minutes of work so far; absent in what earlier releases wrote. */
+  readonly minutes?: number | undefined;
   readonly threads: number;
   /** Runtime and machine kind, for the notice that bits may differ. */
   readonly runtime: string;
@@ -36,6 +38,7 @@ const stateSchema = z.object({
   epoch: z.int().min(0),
   sampleCursor: z.int().min(0),
   seed: z.int().min(0),
+  minutes: z.number().min(0).optional(),
   threads: z.int().min(1),
   runtime: z.string(),
   dataDigest: z.string(),
