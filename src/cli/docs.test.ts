@@ -187,3 +187,13 @@ describe("docs/tour.md", () => {
     expect(stdout).toMatch(/training 4\/4 steps[\s\S]*4 steps, loss \d[\s\S]*24 x 16\n/);
   });
 });
+
+describe("docs/features.md", () => {
+  test("its commands run one after another on the tour's run", async () => {
+    const lines = (await commandsOf("docs/features.md")).map((line) => line.replace("features.safetensors", "all.safetensors"));
+    expect(lines.length).toBeGreaterThan(3);
+    for (const line of lines) await runLine(line);
+    for (const table of ["all.safetensors", "photos.parquet", "patches.safetensors", "looked.safetensors"])
+      expect(existsSync(join(dir, table)), table).toBe(true);
+  });
+});
