@@ -53,6 +53,7 @@ export async function evalPatchKnn(options: EvalPatchKnnOptions): Promise<PatchK
   const { mean, std, kernel } = preprocessing;
   const imageSizePx = options.imageSizePx ?? preprocessing.imageSizePx;
   checkPatchSize(imageSizePx, encoder.patchSizePx);
+  encoder.checkSize(imageSizePx);
   const sides = await readSides(options);
   const crop = { imageSizePx, resize: "square", mean, std, ...(kernel === undefined ? {} : { kernel }) } as const;
   await using pool = openEvalPool({ ...crop, threads, decode: "python", alpha: "drop" });

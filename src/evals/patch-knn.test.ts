@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ConfigError, FormatError, Rng } from "../core/index.ts";
 import { listDense } from "../data/index.ts";
 import { openCpu } from "../engine/runtime/index.ts";
-import { extractFeatures, nearestNeighbours, openModel } from "../features/index.ts";
+import { exportModel, extractFeatures, nearestNeighbours, openModel } from "../features/index.ts";
 import { writeTinyModel } from "../features/testing/tiny-model.ts";
 import { encodePng, openEvalPool } from "../images/node/index.ts";
 import { maskPng } from "../images/testing/mask-png.ts";
@@ -261,6 +261,15 @@ test("evalPatchKnn() refuses bad options, other classes on both sides, and sets 
   const { perClass } = await patchKnn({ train, test: { ...named, ignore: [VOID], classes: ["red", "green"] } }, options);
   expect(Object.keys(perClass)).toEqual(["red", "green"]);
   await expect(patchKnn({ train, test: train }, { ...options, signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+});
+
+test("evalPatchKnn() of an ONNX file finds what it finds of the weights, and refuses another size than the file's", async () => {
+  const sets = { train: at("train"), test: at("test"), threads: 1 };
+  await exportModel({ model: at("model"), out: at("model.onnx"), threads: 1, check: false });
+  const graph = await evalPatchKnn({ model: at("model.onnx"), ...sets });
+  const { patchTop1, miou, trainImages } = await evalPatchKnn({ model: at("model"), ...sets });
+  expect(graph).toMatchObject({ patchTop1, miou, trainImages });
+  await expect(evalPatchKnn({ model: at("model.onnx"), ...sets, imageSizePx: 20 })).rejects.toThrow(/takes 16x16 px only/);
 });
 
 test("evalPatchKnn() stops at a broken image or mask unless it may be left out", async () => {

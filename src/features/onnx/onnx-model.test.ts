@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, FormatError } from "../../core/index.ts";
 import { expectClose, goldenBase, goldenTensor, goldenTolerance, hasGolden, loadGolden } from "../../core/testing/golden.ts";
@@ -357,6 +358,34 @@ describe("an ONNX file cannot give", () => {
     const model = await exported(V1);
     await expect(exportModel({ model, out: newFile(), threads: 1 })).rejects.toThrow(/an ONNX file is a graph/);
   });
+});
+
+test("a damaged file is refused by an error that says so, or gives features of the right number", async () => {
+  const good = await readFile(await exported(V1, { outputs: ["last_hidden_state"] }));
+  const edit = fc.record({ at: fc.double({ min: 0, max: 0.9999, noNaN: true }), length: fc.nat(16), byte: fc.option(fc.nat(255)) });
+  using device = openCpu({ threads: 1 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), fc.boolean(), async (edits, isCut) => {
+      let bytes = good;
+      for (const { at: share, length, byte } of edits) {
+        const from = Math.floor(share * bytes.length);
+        const middle = byte === null ? [] : [Buffer.alloc(Math.min(length, bytes.length - from), byte)];
+        bytes = Buffer.concat([bytes.subarray(0, from), ...middle, bytes.subarray(from + length)]);
+      }
+      const path = at("mutated.onnx");
+      await writeFile(path, isCut ? bytes.subarray(0, Math.floor(bytes.length * (edits[0]?.at ?? 1))) : bytes);
+      try {
+        const { encoder } = await openEncoder(path, device);
+        using closing = encoder;
+        const { features } = await closing.encode(noise(3 * 16 * 16), { pool: "all", sizePx: 16 });
+        expect(features).toHaveLength(closing.tokens("all", 16) * closing.width);
+      } catch (error) {
+        expect([FormatError, ConfigError]).toContain((error as Error).constructor); // whatever was thrown is shown
+        expect((error as Error).message).toMatch(/^Cannot .*: .*; .*/s);
+      }
+    }),
+    { numRuns: 200 },
+  );
 });
 
 test("a folder whose other files are wrong is refused by their names", async () => {
