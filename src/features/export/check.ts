@@ -47,7 +47,7 @@ export function onnxRun(
   model: { readonly bytes: Uint8Array; readonly externalDir?: string | undefined },
   outputs: readonly OutputName[],
 ): { readonly run: Run; readonly session: Disposable } {
-  const session = env.session(model.bytes, { inputs: [INPUT_NAME], outputs }, { externalDir: model.externalDir });
+  const session = env.session(model.bytes, { inputs: [INPUT_NAME], outputs }, { externalDir: model.externalDir, quiet: true });
   const run: Run = async (images, { batch, sizePx, shapes }) => {
     const { height, width } = sidesOf(sizePx);
     using input = env.tensor(images, "f32", [batch, 3, height, width]);
