@@ -1,26 +1,24 @@
 import { describe, expect, test } from "vitest";
-import { Rng } from "../core/index.ts";
-import { type Cell, interpret } from "../engine/ir/index.ts";
 import { Builder } from "../engine/trace/index.ts";
-import { type BackboneConfig, backboneFeatures, backboneState, backboneWidth, convnextPreset, type ViTConfig } from "../nn/index.ts";
-import { initParam, type ParamSpec, scoped, traceParams } from "../nn/index.ts";
+import {
+  type BackboneConfig,
+  backboneFeatures,
+  backboneState,
+  backboneWidth,
+  convnextPreset,
+  type ParamSpec,
+  scoped,
+  traceParams,
+} from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { distillFeatures, type DistillFeaturesConfig } from "./index.ts";
+import { draw, paramsOf, rowsOf, run, SMALL_VIT, type Values } from "./testing/float64.ts";
+import type { Rows } from "./testing/plain-losses.ts";
 
 const [B, LOCALS, GLOBAL_PX, LOCAL_PX] = [2, 3, 16, 8] as const;
 const [CLS, PATCH, LOCAL] = [0.7, 1.3, 0.5] as const;
-const vit: ViTConfig = {
-  width: 16,
-  depth: 2,
-  heads: 2,
-  imageSizePx: GLOBAL_PX,
-  patchSizePx: 4,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
 const teacher: StepConfig = {
-  backbone: vit,
+  backbone: SMALL_VIT,
   crops: { globalSizePx: GLOBAL_PX, localSizePx: LOCAL_PX, localCount: LOCALS },
   dropPath: 0,
   batchSize: B,
@@ -29,31 +27,12 @@ const teacher: StepConfig = {
 const config: DistillFeaturesConfig = {
   teacher,
   students: [
-    { name: "narrow", backbone: { ...vit, width: 8, depth: 1, patchSizePx: 8 }, dropPath: 0 },
-    { name: "wide", backbone: { ...vit, width: 24, heads: 3, depth: 1, patchSizePx: 2 }, dropPath: 0 },
+    { name: "narrow", backbone: { ...SMALL_VIT, width: 8, depth: 1, patchSizePx: 8 }, dropPath: 0 },
+    { name: "wide", backbone: { ...SMALL_VIT, width: 24, heads: 3, depth: 1, patchSizePx: 2 }, dropPath: 0 },
   ],
   objective: { clsWeight: CLS, patchWeight: PATCH },
 };
 const method = distillFeatures(config);
-
-type Values = Map<string, ArrayLike<number>>;
-type Rows = readonly Float64Array[];
-
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-function draw(name: string, shape: readonly number[]): Float64Array {
-  const rng = new Rng(21).split(name);
-  return Float64Array.from({ length: sizeOf(shape) }, () => rng.normal());
-}
-
-/** Start values moved off their constants, so that every parameter has a part in the loss. */
-function paramsOf(prefix: string, specs: readonly ParamSpec[]): (readonly [string, Float64Array])[] {
-  return specs.map((s) => {
-    const start = new Float32Array(sizeOf(s.shape));
-    initParam(s, start, new Rng(5).split(prefix));
-    const noise = draw(prefix + s.name, s.shape);
-    return [prefix + s.name, Float64Array.from(start, (x, i) => x + 0.2 * (noise[i] ?? 0))] as const;
-  });
-}
 
 const values: Values = new Map<string, ArrayLike<number>>([
   ["globals", draw("globals", [2 * B, 3, GLOBAL_PX, GLOBAL_PX])],
@@ -62,14 +41,6 @@ const values: Values = new Map<string, ArrayLike<number>>([
   ...method.learners.flatMap(({ name, specs }) => paramsOf(`${name}.`, specs)),
   ...method.fixed.flatMap(({ name, specs }) => paramsOf(`${name}.`, specs)),
 ]);
-
-function run(graph: ReturnType<Builder["graph"]>, given: Values): Map<string, Cell> {
-  const cells = graph.inputs.map(({ name, value }): [string, Cell] => [
-    name,
-    { shape: value.shape, data: Float64Array.from(given.get(name) ?? [Number.NaN]) },
-  ]);
-  return interpret(graph, new Map(cells));
-}
 
 /** The method's own step, its parts in order; gradients by `STUDENT.PARAMETER`. */
 function ownStep(): ReadonlyMap<string, ArrayLike<number>> {
@@ -110,12 +81,7 @@ function tokens(
   builder.output("cls", cls);
   if (patches !== undefined) builder.output("patches", patches);
   const cells = run(builder.graph(), given);
-  const rows = (name: string): Rows => {
-    const { shape, data } = cells.get(name) ?? { shape: [], data: new Float64Array() };
-    const d = shape.at(-1) ?? 1;
-    return Array.from({ length: data.length / d }, (_, i) => Float64Array.from(data).subarray(i * d, (i + 1) * d));
-  };
-  return { cls: rows("cls"), patches: rows("patches") };
+  return { cls: rowsOf(cells, "cls"), patches: rowsOf(cells, "patches") };
 }
 
 const cosine = (a: Float64Array, b: Float64Array): number =>
@@ -227,7 +193,7 @@ describe("what distillation by features is made of", () => {
   test("a ConvNeXt learns from a ViT's grid, a ResNet keeps its running statistics beside a teacher's that stay", () => {
     const big = {
       ...teacher,
-      backbone: { ...vit, imageSizePx: 64, patchSizePx: 16 },
+      backbone: { ...SMALL_VIT, imageSizePx: 64, patchSizePx: 16 },
       crops: { globalSizePx: 64, localSizePx: 32, localCount: 1 },
     };
     const resnet: BackboneConfig = { family: "resnet", block: "basic", depths: [1, 1, 1, 1], width: 8 };

@@ -11,14 +11,13 @@
  * summary and patch features to a frozen teacher are AM-RADIO's (arXiv 2312.06709 §3), local against global crops DINO's multi-crop (§3.1).
  */
 import { l2Normalize, mul, reduceMean, reshape, type Tensor } from "../engine/trace/index.ts";
-import { backboneWidth, type Grid, gridSideOf, linear, linearSpecs, prefixed, scoped } from "../nn/index.ts";
+import { backboneWidth, type Grid, gridSideOf, linear, linearSpecs, scoped } from "../nn/index.ts";
 import { featureCosineLoss, resizeFeatures } from "../objectives/index.ts";
 import type { StepConfig } from "./config.ts";
 import { TEACHER_CROPS } from "./crop-groups.ts";
-import { crops, type FixedNetwork, type Method } from "./method.ts";
+import { distillation, type Pupil } from "./distillation.ts";
+import { crops, type Method } from "./method.ts";
 import { type Group, type Network, NOTHING, type Objective, type Term } from "./objective.ts";
-import { drawRandom } from "./random-inputs.ts";
-import { cutsOf, learnerOf, networkState, traceStudent, traceTeacher } from "./self-distillation.ts";
 
 /** A student's own part; crops and batch are the teacher's. */
 export type FeatureStudentConfig = Pick<StepConfig, "backbone" | "dropPath"> & { readonly name: string };
@@ -40,39 +39,18 @@ export interface DistillFeaturesConfig {
 const CLS = "cls_projection";
 const PATCH = "patch_projection";
 
+/** Whether a parameter is of a student's way to its teacher's width, which serves nothing else. */
+export function isProjection(name: string): boolean {
+  return name.startsWith(`${CLS}.`) || name.startsWith(`${PATCH}.`);
+}
+
 /** Distillation by features as a method: learners are the students, in order. */
 export function distillFeatures({ teacher, students, objective }: DistillFeaturesConfig): Method {
-  const ofTeacher = [teacherObjective(teacher, objective)];
-  const { specs } = learnerOf(teacher, ofTeacher, { name: "teacher", follower: "" });
-  const fixed: FixedNetwork = { name: "teacher", specs, changes: false };
-  const pupils = students.map(({ name, backbone, dropPath }) => {
+  const pupils = students.map(({ name, backbone, dropPath }): Pupil => {
     const config: StepConfig = { ...teacher, backbone, dropPath, drawPrefix: `${name}.` };
-    const objectives = [studentObjective(config, { ...objective, teacher })];
-    return { name, config, objectives, learner: learnerOf(config, objectives, { name, follower: `${name}.average` }) };
+    return { name, config, objectives: [studentObjective(config, { ...objective, teacher })] };
   });
-  return {
-    name: "distill-features",
-    batchSize: teacher.batchSize,
-    microBatchSize: teacher.microBatchSize,
-    learners: pupils.map(({ learner }) => learner) as unknown as Method["learners"], // as many as there are students
-    fixed: [fixed],
-    state: [
-      ...prefixed(networkState(teacher, ofTeacher), "teacher."),
-      ...pupils.flatMap(({ name, config, objectives }) => prefixed(networkState(config, objectives), `${name}.`)),
-    ],
-    parts: [
-      { name: "teacher", per: "micro", trace: () => traceTeacher(teacher, ofTeacher, { ...fixed, isFrozen: true }) },
-      ...pupils.map(({ name, config, objectives, learner }, i) => ({
-        name,
-        per: "micro" as const,
-        learner: name,
-        trace: ({ running }: { readonly running: boolean }) =>
-          traceStudent(config, objectives, { learner, running, label: `${name}.`, isWatched: i === 0 }),
-      })),
-    ],
-    cuts: new Map([...cutsOf(teacher, ofTeacher), ...pupils.flatMap(({ config }) => cutsOf(config, []))]),
-    draw: (options) => new Map(pupils.flatMap(({ config }) => drawRandom(config, options))),
-  };
+  return distillation("distill-features", { teacher, objectives: [teacherObjective(teacher, objective)], pupils });
 }
 
 /** Gives out the teacher's unit tokens: `clsTargets` `[2, b, d]`, `patchTargets` `[2·b, p, d]`. */

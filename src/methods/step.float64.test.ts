@@ -1,18 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
-import { type Cell, interpret } from "../engine/ir/index.ts";
 import { Builder, reshape, type Tensor } from "../engine/trace/index.ts";
-import {
-  applyDinoHead,
-  type BackboneConfig,
-  backboneFeatures,
-  backboneWidth,
-  initParam,
-  type ParamSpec,
-  scoped,
-  traceParams,
-} from "../nn/index.ts";
+import { applyDinoHead, type BackboneConfig, backboneFeatures, backboneWidth, scoped, traceParams } from "../nn/index.ts";
 import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, type Method } from "./index.ts";
+import { draw, paramsOf, rowsOf, run, SMALL_VIT, type Values } from "./testing/float64.ts";
 import { plainDino, plainGram, plainIbot, plainKoleo, plainSinkhorn, type Rows } from "./testing/plain-losses.ts";
 
 const [B, LOCALS, GLOBAL_PX, LOCAL_PX, SIDE] = [4, 3, 16, 8, 4] as const;
@@ -21,18 +12,7 @@ const [TEMP, TEACHER_TEMP, RATE] = [0.1, 0.07, 0.4] as const;
 const WEIGHTS = { koleo: 0.1, ibot: 0.7, localWeight: 0.5, gramWeight: 2 } as const;
 const head = { width: 16, hidden: 12, bottleneck: 8, prototypes: 10, layers: 3, batchNorm: false, normLastLayer: false } as const;
 const v2: Dinov2Config = {
-  backbone: {
-    width: 16,
-    depth: 2,
-    heads: 2,
-    imageSizePx: GLOBAL_PX,
-    patchSizePx: 4,
-    mlpRatio: 2,
-    layerNormEps: 1e-6,
-    posInterpolation: "size",
-    maskToken: true,
-    layerScale: 0.3,
-  },
+  backbone: { ...SMALL_VIT, maskToken: true, layerScale: 0.3 },
   head,
   ibotHead: { ...head, prototypes: 7 },
   mask: { probability: 0.5, ratioMin: 0.2, ratioMax: 0.6, fill: "under", shift: false },
@@ -70,27 +50,6 @@ const v3: Dinov3Config = {
   gram: { sizePx: 16, useEma: false, normalize: true, level: "image", tokens: "all" },
 };
 
-type Values = Map<string, ArrayLike<number>>;
-
-function draw(name: string, shape: readonly number[]): Float64Array {
-  const rng = new Rng(11).split(name);
-  return Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => rng.normal());
-}
-
-/** Parameters that start at constants are moved off them, so that every one has a part in the loss. */
-function paramsOf(prefix: string, specs: readonly ParamSpec[], values: Values): void {
-  const rng = new Rng(5).split(prefix);
-  for (const s of specs) {
-    const start = new Float32Array(s.shape.reduce((a, b) => a * b, 1));
-    initParam(s, start, rng);
-    const noise = draw(prefix + s.name, s.shape);
-    values.set(
-      prefix + s.name,
-      Float64Array.from(start, (x, i) => x + 0.2 * (noise[i] ?? 0)),
-    );
-  }
-}
-
 /** Everything a step takes in. */
 function valuesOf(method: Method): Values {
   const values: Values = new Map<string, ArrayLike<number>>([
@@ -102,20 +61,13 @@ function valuesOf(method: Method): Values {
     ["gramWeight", [WEIGHTS.gramWeight]],
     ...[...method.draw({ rng: new Rng(9), step: 3 })].map(([name, drawn]) => [name, Float64Array.from(drawn, Number)] as const),
   ]);
-  for (const { name, follower, specs } of method.learners) {
-    paramsOf(`${name}.`, specs, values);
-    paramsOf(`${follower}.`, specs, values);
-  }
-  for (const { name, specs } of method.fixed) paramsOf(`${name}.`, specs, values);
-  return values;
-}
-
-function run(builderOrGraph: ReturnType<Builder["graph"]>, values: Values): Map<string, Cell> {
-  const cells = builderOrGraph.inputs.map(({ name, value }): [string, Cell] => [
-    name,
-    { shape: value.shape, data: Float64Array.from(values.get(name) ?? [Number.NaN]) },
+  const prefixes = method.learners.flatMap(({ name, follower, specs }) => [
+    { name, specs },
+    { name: follower, specs },
   ]);
-  return interpret(builderOrGraph, new Map(cells));
+  for (const { name, specs } of [...prefixes, ...method.fixed])
+    for (const [key, data] of paramsOf(`${name}.`, specs)) values.set(key, data);
+  return values;
 }
 
 /** The method's own step: its parts in order, what one gives out handed to the next. */
@@ -131,14 +83,6 @@ interface Seen {
   readonly logits: Rows;
   readonly patchLogits: Rows;
 }
-
-const rowsOf = (cells: ReadonlyMap<string, Cell>, name: string): Rows => {
-  const cell = cells.get(name);
-  const width = cell?.shape.at(-1) ?? 1;
-  return Array.from({ length: (cell?.data.length ?? 0) / width }, (_, i) =>
-    Float64Array.from(cell?.data ?? []).subarray(i * width, (i + 1) * width),
-  );
-};
 
 interface PassOptions {
   readonly network: string;

@@ -97,6 +97,10 @@ describe("a teacher of weights alone", () => {
       expect(cls.length).toBe(64);
       expect(cls.every(Number.isFinite)).toBe(true);
     }
+    const card = await readFile(at("whole", "exported", "last", "README.md"), "utf8");
+    expect(card).toMatch(
+      /by distillation of the features of a frozen vision transformer of width 12 .* as far as that of the teacher's weights allows/s,
+    );
   });
 
   test("is met by a student better than by one answer for all pictures", async () => {
@@ -155,6 +159,18 @@ describe("students and teachers of every kind", () => {
     });
     const state = (await readSafetensors(join(second, "checkpoints", "step-00000002", "method.safetensors"))).tensors;
     expect(state.get("teacher.backbone.bn1.running_mean")?.data).toEqual(own);
+
+    // a run begins with the first student: its network and statistics, without the projections
+    const notes: string[] = [];
+    const init = { from: out, headWarmupSteps: 0 };
+    const begun: UserConfig = {
+      ...base(1, { crops: { ...crops, globalSizePx: 32, localSizePx: 32 } }),
+      init,
+      head: { prototypes: 32, hidden: 32 },
+    };
+    await train({ config: begun, out: at("begun"), onNotice: (line) => void notes.push(line) });
+    expect((await readConfig(at("begun"))).config.model.arch).toBe("resnet18");
+    expect(notes.join("\n")).toMatch(/Began with 60 of 68 tensors of .*; new: 8 of dino_head; 40 running statistics/);
   });
 
   test("a file with our names, a run without heads and a run by its features teach, too", async () => {

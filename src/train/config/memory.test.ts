@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import { maskUpperBound } from "../../images/index.ts";
 import {
+  type StudentModel,
   type UserConfig,
   assertFitsMemory,
   backboneParameters,
   estimateCheckpointBytes,
   estimateMemory,
+  estimateRunBytes,
   headParameters,
   resolveConfig,
 } from "./index.ts";
@@ -101,4 +103,31 @@ test("estimateCheckpointBytes() counts the iBOT head and the Gram teacher", () =
   );
   expect(ibot).toBeGreaterThan(dino ?? NaN);
   expect(estimateCheckpointBytes(config)).toBe(4 * (4 * (21_601_152 + (dino ?? 0) + (ibot ?? 0)) + 21_601_152));
+});
+
+test("estimates of a distillation count the frozen teacher once and every student whole", () => {
+  const model = (arch: string): StudentModel["model"] => resolveConfig({ model: { arch } }, facts).config.model;
+  const giant = model("vit_base_patch16");
+  const students = ["vit_tiny_patch16", "resnet18"].map((arch) => ({ name: arch, model: model(arch) }));
+  const alone = resolveConfig({ model: { arch: "vit_base_patch16" }, train: { batchSize: 8 } }, facts).config;
+  const by = (objective: "prototypes" | "features", count: number): Parameters<typeof estimateRunBytes>[0] & typeof alone => ({
+    ...alone,
+    distill: { teacher: "a", objective, students: students.slice(0, count) },
+  });
+  const projections = (width: number): number => 2 * (width + 1) * giant.width;
+  const [tiny, resnet] = [backboneParameters(students[0]!.model), backboneParameters(students[1]!.model)]; // two of them
+  const of = (config: typeof alone): ReturnType<typeof estimateMemory> => estimateMemory(config);
+  expect(of(by("features", 2)).parameterBytes).toBe(
+    4 * (6 * (tiny + projections(192) + resnet + projections(512)) + backboneParameters(giant)),
+  );
+  expect(of(by("prototypes", 1)).parameterBytes).toBe(
+    4 * (6 * (tiny + headParameters(alone.head, 192)) + backboneParameters(giant) + headParameters(alone.head, giant.width)),
+  );
+  // forward passes of the teacher keep one block of twelve
+  expect(of(by("features", 1)).teacherBytes).toBeLessThan(of(alone).activationBytes / 4);
+  expect(of(by("features", 2)).activationBytes).toBeGreaterThan(of(by("features", 1)).activationBytes);
+  expect(of(alone).teacherBytes).toBe(0);
+  const checkpoint = 16 * (tiny + projections(192));
+  expect(estimateCheckpointBytes(by("features", 1))).toBe(checkpoint);
+  expect(estimateRunBytes(by("features", 1))).toBe(checkpoint * (alone.checkpoint.keepLast + 1) + 4 * backboneParameters(giant));
 });

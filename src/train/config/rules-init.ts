@@ -15,7 +15,8 @@ export interface InitRuleOptions {
 
 function headWarmupRule(from: string | null, { facts, method, totalSteps }: InitRuleOptions): Because<number> {
   if (from === null) return because(0, "all weights are new");
-  if (facts.parent?.method === method) return because(0, "the heads come with the backbone");
+  const { parent } = facts;
+  if (parent?.method === method && parent.distill.objective !== "features") return because(0, "the heads come with the backbone");
   const steps = Math.min(HEAD_WARMUP_STEPS, Math.round(HEAD_WARMUP_SHARE * totalSteps));
   return because(steps, `new heads would pull the backbone astray: a tenth of ${n(totalSteps)} steps, at most 1,000, for them alone`);
 }

@@ -14,6 +14,7 @@ import {
   type UserConfig,
 } from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
+import { watchedConfig } from "./method-config.ts";
 import { modelOf } from "./model-of.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
 import { gatherFacts, measureBands } from "./prepare.ts";
@@ -66,7 +67,7 @@ async function gramTeacherOf({ stage = "pretrain", gram }: UserConfig, parent: P
 export function channelsOf({ user, parent, initModel }: Beginning): number {
   return intendedChannels({
     user,
-    ...(parent === undefined ? {} : { parent: parent.config }),
+    ...(parent === undefined ? {} : { parent: watchedConfig(parent.config) }),
     ...(initModel === undefined ? {} : { initModel }),
   });
 }
@@ -81,7 +82,8 @@ export async function factsOfBeginning(list: DataList, beginning: Beginning): Pr
 
 /** The whole configuration. */
 export function resolveBeginning({ user, parent, gram, initModel, teacher }: Beginning, facts: RunFacts): ResolvedConfig {
-  const ofParent = parent === undefined ? {} : { parent: parent.config, parentSteps: parent.last.state.step };
+  // of a distillation its first student goes on
+  const ofParent = parent === undefined ? {} : { parent: watchedConfig(parent.config), parentSteps: parent.last.state.step };
   const resolved = resolveConfig(user, {
     ...facts,
     ...ofParent,

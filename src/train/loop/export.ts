@@ -73,9 +73,16 @@ interface CardFacts {
   readonly knnTop1: number | undefined;
 }
 
+/** How a network came to be. */
+function howOf({ method, model, distill: { students, objective } }: TrainConfig): string {
+  if (students.length === 0) return method;
+  if (objective === "features") return `distillation of the features of a frozen ${TITLES[model.family]} of width ${model.width}`;
+  return `distillation from a teacher of ${method}`;
+}
+
 function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts): string {
-  const { method, train, distill } = config;
-  const how = distill.students.length > 0 ? `distillation from a teacher of ${method}` : method;
+  const { train, distill } = config;
+  const licence = distill.objective === "features" ? ", as far as that of the teacher's weights allows" : "";
   const seen =
     model.channels === 3
       ? ""
@@ -88,7 +95,7 @@ function card(config: TrainConfig, { model, step, images, knnTop1 }: CardFacts):
     "tags: [dino, self-supervised, tricera]",
     "---",
     "",
-    `A ${TITLES[model.family]} (${model.arch}) trained without labels by ${how} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${seen}${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose.`,
+    `A ${TITLES[model.family]} (${model.arch}) trained without labels by ${howOf(config)} with Tricera: ${step} steps of ${train.batchSize * train.accumulate} images from a set of ${images}.${seen}${score} Configuration ${digestConfig(config)}. The licence of these weights is for who trained them to choose${licence}.`,
     "",
   ].join("\n");
 }

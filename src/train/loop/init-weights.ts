@@ -1,11 +1,11 @@
 /** @file Beginning with given weights: the end of an earlier run, whole, or a backbone for new heads. */
 import { join } from "node:path";
 import { ConfigError, type HostTensor, sameShape } from "../../core/index.ts";
+import { isProjection } from "../../methods/index.ts";
 import { inflatePatchEmbed } from "../../nn/index.ts";
 import { type NamedTensors, readBackbone, readSafetensors, resolveModelPath } from "../../weights/index.ts";
-import { findLatestCheckpoint } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import type { Parent } from "./parent.ts";
+import { findParent, type Parent } from "./parent.ts";
 import { listMismatches, readState } from "./run-state.ts";
 
 /** Goes on where a run ended: student, teacher, optimizer and state. Throws ConfigError for a run of another network. */
@@ -84,17 +84,37 @@ function told(what: string, names: readonly string[]): string {
   return `; ${what}: ${[...counts].map(([group, n]) => `${n} of ${group}`).join(", ")}`;
 }
 
+interface Given {
+  readonly file: string;
+  readonly tensors: NamedTensors;
+}
+
 /** The tensors by our names: `backbone.*`, and heads where there are any. */
-async function readGiven(from: string): Promise<{ readonly file: string; readonly tensors: NamedTensors }> {
-  const run = await findLatestCheckpoint(from);
-  if (run !== undefined) return await readOwn(join(run.dir, "teacher.safetensors"));
+async function readGiven(from: string): Promise<Given> {
+  const run = await findParent(from);
+  if (run !== undefined) return await readRun(run);
   const own = from.endsWith(".safetensors") ? await readOwn(from) : undefined;
   if (own !== undefined && [...own.tensors.keys()].some((name) => name.startsWith("backbone."))) return own;
   const { tensors, file } = await readBackbone((await resolveModelPath(from)) ?? from);
   return { file, tensors: new Map([...tensors].map(([name, tensor]) => [`backbone.${name}`, tensor])) };
 }
 
-async function readOwn(file: string): Promise<{ readonly file: string; readonly tensors: NamedTensors }> {
+/**
+ * The teacher of a run (of a distillation the first student's average) with its running statistics of batch norm. Projections to the features
+ * of a frozen teacher are no part of a network and stay behind.
+ */
+async function readRun({ config: { method, distill }, last: { dir } }: Parent): Promise<Given> {
+  const { file, tensors } = await readOwn(join(dir, "teacher.safetensors"));
+  const state = (await readSafetensors(join(dir, "method.safetensors"))).tensors;
+  // whoever only follows has the statistics of the network that it follows
+  const whose = `${distill.students[0]?.name ?? (method === "simclr" ? "student" : "teacher")}.`;
+  const statistics = [...state].flatMap(([name, tensor]) =>
+    name.startsWith(`${whose}backbone.`) ? [[name.slice(whose.length), tensor] as const] : [],
+  );
+  return { file, tensors: new Map([...[...tensors].filter(([name]) => !isProjection(name)), ...statistics]) };
+}
+
+async function readOwn(file: string): Promise<Given> {
   return { file, tensors: (await readSafetensors(file)).tensors };
 }
 

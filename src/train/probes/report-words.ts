@@ -34,7 +34,8 @@ export function titleOf(config: TrainConfig, images: number): string {
   const counted = `${images.toLocaleString("en-US")} images`;
   const { length } = config.distill.students;
   if (length === 0) return `${method}${STAGE_TITLES[config.stage]}${config.stage === "pretrain" ? "" : ","} on ${counted}`;
-  return `${method}, distilled into ${length === 1 ? studentNames(config) : `${length} students`} on ${counted}`;
+  const taught = config.distill.objective === "features" ? "Features of a frozen teacher" : method;
+  return `${taught}, distilled into ${length === 1 ? studentNames(config) : `${length} students`} on ${counted}`;
 }
 
 /** The stored facts, with the networks of a distillation by their parts. */
@@ -43,7 +44,13 @@ export function factsWith(config: TrainConfig, facts: Facts): Facts {
   const from = config.init.from === null ? [] : [["Goes on from", config.init.from] as const];
   if (students.length === 0) return [...facts, ...from];
   const others = facts.filter(([name]) => name !== "Model");
-  return [["Teacher", config.model.arch], [students.length === 1 ? "Student" : "Students", studentNames(config)], ...others, ...from];
+  const { teacher, objective } = config.distill;
+  return [
+    ["Teacher", objective === "features" ? (teacher ?? "") : config.model.arch],
+    [students.length === 1 ? "Student" : "Students", studentNames(config)],
+    ...others,
+    ...from,
+  ];
 }
 
 /** `from 30.0 % before training to 41.0 % after 600 steps`; undefined for fewer than two looks. */
