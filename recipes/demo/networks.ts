@@ -7,7 +7,7 @@ import { Encoder, openModel } from "../../src/features/index.ts";
 import { openEvalPool } from "../../src/images/node/index.ts";
 import { initParam, vitSpecs } from "../../src/nn/index.ts";
 import type { TrainConfig } from "../../src/train/index.ts";
-import { vitOf } from "../../src/train/loop/method-config.ts";
+import { vitOf } from "../../src/train/loop/networks.ts";
 import { readConfig } from "../../src/train/loop/prepare.ts";
 import { readSnapshot, shownImages } from "../../src/train/probes/snapshots.ts";
 import type { Networks } from "./representations.ts";

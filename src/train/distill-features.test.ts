@@ -11,7 +11,7 @@ import { readBackbone, readSafetensors, writeSafetensors } from "../weights/inde
 import type { UserConfig } from "./config/index.ts";
 import { distill } from "./distill.ts";
 import { factsOfBeginning, resolveBeginning, settleBeginning } from "./loop/beginning.ts";
-import { backboneOf } from "./loop/method-config.ts";
+import { backboneOf } from "./loop/networks.ts";
 import { readConfig } from "./loop/prepare.ts";
 import { readMetrics } from "./run/index.ts";
 import { listData } from "../data/index.ts";

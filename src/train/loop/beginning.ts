@@ -14,7 +14,7 @@ import {
   type UserConfig,
 } from "../config/index.ts";
 import { chooseGramTeacher, type GramChoice } from "./gram-teacher.ts";
-import { watchedConfig } from "./method-config.ts";
+import { watchedConfig } from "./networks.ts";
 import { modelOf } from "./model-of.ts";
 import { findParent, needParent, type Parent } from "./parent.ts";
 import { gatherFacts, measureBands } from "./prepare.ts";

@@ -4,7 +4,7 @@ import type { HostTensor } from "../../core/index.ts";
 import { replaceDirAtomic, writeModelInto } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { backboneOf, trainedModels } from "./method-config.ts";
+import { backboneOf, trainedModels } from "./networks.ts";
 import { digestConfig } from "./prepare.ts";
 import { teacherBackbone } from "./teacher-backbone.ts";
 

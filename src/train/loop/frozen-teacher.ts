@@ -5,7 +5,7 @@ import { type NamedTensors, readSafetensors } from "../../weights/index.ts";
 import { gridSideOf } from "../../nn/index.ts";
 import type { ModelConfig, TrainConfig, UserConfig } from "../config/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { backboneOf, watchedConfig } from "./method-config.ts";
+import { backboneOf, watchedConfig } from "./networks.ts";
 import type { Parent } from "./parent.ts";
 import { listMismatches } from "./run-state.ts";
 import { openTeacher } from "./teacher-kind.ts";

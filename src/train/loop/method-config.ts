@@ -12,97 +12,11 @@ import {
   simclr,
   type StudentConfig,
 } from "../../methods/index.ts";
-import {
-  type BackboneConfig,
-  backboneWidth,
-  convnextPreset,
-  gridSideOf,
-  type LoraConfig,
-  resnetPreset,
-  type ViTConfig,
-} from "../../nn/index.ts";
+import { backboneWidth, type LoraConfig } from "../../nn/index.ts";
 import { InternalError } from "../../core/index.ts";
-import type { ModelConfig, StudentModel, TrainConfig } from "../config/index.ts";
+import type { StudentModel, TrainConfig } from "../config/index.ts";
+import { backboneOf } from "./networks.ts";
 import { imagesOfStep, ownSizes, type Sizes } from "./variants.ts";
-
-/** What a ViT says of a run's model section. */
-export function modelOfVit(vit: ViTConfig): Partial<ModelConfig> {
-  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps, posInterpolation, channels = 3, rope = {} } = vit;
-  const { registers = 0, layerScale = 0, ffn = "mlp", ffnHidden = 0, qkvBias = true, keyBiasMask = false, norm = "layernorm" } = vit;
-  const { positions = "learned", maskToken = false } = vit;
-  return {
-    arch: "vit",
-    family: "vit",
-    imageSizePx,
-    patchSizePx,
-    width,
-    depth,
-    heads,
-    mlpRatio,
-    layerNormEps,
-    posInterpolation,
-    channels,
-    registers,
-    layerScale,
-    ffn,
-    ffnHidden,
-    qkvBias,
-    keyBiasMask,
-    norm,
-    positions,
-    maskToken,
-    ...(positions === "rope" ? { ropeBase: rope.base ?? 100 } : {}),
-  };
-}
-
-/** The backbone that a model section describes. */
-export function backboneOf(model: ModelConfig): BackboneConfig {
-  if (model.family === "convnext") return { ...convnextPreset(model.arch), channels: model.channels };
-  return model.family === "resnet" ? { ...resnetPreset(model.arch), channels: model.channels } : vitOf({ model });
-}
-
-/** The backbone of a run. */
-export function vitOf({ model }: Pick<TrainConfig, "model">): ViTConfig {
-  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps, posInterpolation, posEmbedInit } = model;
-  const { channels, registers, maskToken, layerScale, ffn, ffnHidden, qkvBias, keyBiasMask, norm, positions, localClsNorm } = model;
-  const { ropeBase: base, ropeShift: shift, ropeJitter: jitter, ropeRescale: rescale } = model;
-  const rotary = positions === "rope";
-  return {
-    imageSizePx,
-    patchSizePx,
-    width,
-    depth,
-    heads,
-    mlpRatio,
-    layerNormEps,
-    posInterpolation,
-    posEmbedInit,
-    channels,
-    registers,
-    maskToken,
-    ffn,
-    qkvBias,
-    keyBiasMask,
-    norm,
-    positions,
-    localClsNorm,
-    ...(layerScale > 0 ? { layerScale } : {}),
-    ...(ffnHidden > 0 ? { ffnHidden } : {}),
-    // DINOv3 calls its registers storage tokens
-    ...(rotary ? { rope: { base, shift, jitter, rescale }, registerName: "storage_tokens" as const } : {}),
-  };
-}
-
-/** The configuration as those want it who look at what is trained: with the first student's network in the place of its teacher's. */
-export function watchedConfig(config: TrainConfig): TrainConfig {
-  const [first] = trainedModels(config);
-  return first === undefined ? config : { ...config, model: first.model };
-}
-
-/** Patches along a side of a global crop. */
-export function gridOf({ model, crops }: Pick<TrainConfig, "model" | "crops">): number {
-  return gridSideOf(backboneOf(model), crops.globalSizePx);
-}
 
 /** What all methods take of a configuration. */
 function familyConfig(config: TrainConfig, { globalSizePx, localSizePx }: Sizes): Dinov2Config {
@@ -198,11 +112,6 @@ function studentOf({ head, ibotHead }: Dinov2Config, { name, model }: StudentMod
     ibotHead: ibotHead === "shared" ? ibotHead : { ...ibotHead, width },
     dropPath: model.dropPath,
   };
-}
-
-/** Networks that a run trains, in the order of its learners. */
-export function trainedModels({ model, distill: { students } }: Pick<TrainConfig, "model" | "distill">): readonly StudentModel[] {
-  return students.length === 0 ? [{ name: "student", model }] : students;
 }
 
 /** The method of a run. */

@@ -1,8 +1,7 @@
 import { expect, test } from "vitest";
 import { ConfigError } from "../../core/index.ts";
 import { CONVNEXT_PRESETS, RESNET_PRESETS, resnetPreset, vitPreset } from "../../nn/index.ts";
-import { modelOfVit } from "./method-config.ts";
-import { modelOf } from "./model-of.ts";
+import { modelOf, modelOfVit } from "./model-of.ts";
 
 test.each([...CONVNEXT_PRESETS, ...RESNET_PRESETS])("modelOf() of %s names a preset of the same network", (_, config) => {
   const { arch = "", channels, family } = modelOf({ ...config, channels: 1 });

@@ -1,8 +1,7 @@
 /** @file What given weights say of a run's model section. */
 import { ConfigError, sameShape } from "../../core/index.ts";
-import { type BackboneConfig, CONVNEXT_PRESETS, isViT, RESNET_PRESETS } from "../../nn/index.ts";
+import { type BackboneConfig, CONVNEXT_PRESETS, isViT, RESNET_PRESETS, type ViTConfig } from "../../nn/index.ts";
 import type { ModelConfig } from "../config/index.ts";
-import { modelOfVit } from "./method-config.ts";
 
 /** The model section of a network that a run is to begin with. Throws ConfigError for a convolutional network of sizes that have no name. */
 export function modelOf(config: BackboneConfig): Partial<ModelConfig> {
@@ -19,4 +18,34 @@ export function modelOf(config: BackboneConfig): Partial<ModelConfig> {
     `Cannot begin with these weights: they are of a ${family} with ${depths.join(", ")} blocks from ${sizes[0]} channels, which no preset has; give those of a published architecture`,
     { keyPath: "init.from" },
   );
+}
+
+/** What a ViT says of a run's model section. */
+export function modelOfVit(vit: ViTConfig): Partial<ModelConfig> {
+  const { imageSizePx, patchSizePx, width, depth, heads, mlpRatio, layerNormEps, posInterpolation, channels = 3, rope = {} } = vit;
+  const { registers = 0, layerScale = 0, ffn = "mlp", ffnHidden = 0, qkvBias = true, keyBiasMask = false, norm = "layernorm" } = vit;
+  const { positions = "learned", maskToken = false } = vit;
+  return {
+    arch: "vit",
+    family: "vit",
+    imageSizePx,
+    patchSizePx,
+    width,
+    depth,
+    heads,
+    mlpRatio,
+    layerNormEps,
+    posInterpolation,
+    channels,
+    registers,
+    layerScale,
+    ffn,
+    ffnHidden,
+    qkvBias,
+    keyBiasMask,
+    norm,
+    positions,
+    maskToken,
+    ...(positions === "rope" ? { ropeBase: rope.base ?? 100 } : {}),
+  };
 }

@@ -1,7 +1,7 @@
 /** @file What a run says before its first step: who teaches whom, what it goes on from, and what its step is not. A dry run says the same. */
 import type { ResolvedConfig, TrainConfig } from "../config/index.ts";
 import { describeStudents } from "./frozen-teacher.ts";
-import { trainedModels } from "./method-config.ts";
+import { trainedModels } from "./networks.ts";
 import type { Parent } from "./parent.ts";
 
 interface Begun {

@@ -15,7 +15,7 @@ import { assembleReport, storeAlarm, storeFacts } from "../probes/run-report.ts"
 import { shownImages, snapshotSteps, storeSnapshot } from "../probes/snapshots.ts";
 import { readMetrics } from "../run/index.ts";
 import type { Stepper } from "../stepper.ts";
-import { backboneOf, trainedModels, watchedConfig } from "./method-config.ts";
+import { backboneOf, trainedModels, watchedConfig } from "./networks.ts";
 import { teacherBackbone } from "./teacher-backbone.ts";
 
 const DRIFT_FROM_SHARE = 0.1;

@@ -1,7 +1,7 @@
 /** @file What a step is measured by: a line of metrics, and alarms. */
 import type { Loader } from "../../data/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { watchedConfig } from "./method-config.ts";
+import { watchedConfig } from "./networks.ts";
 import { type Alarm, CollapseMonitor, effectiveRank, featureStd, klFromLoss } from "../monitors.ts";
 import type { MetricsLine } from "../run/index.ts";
 import type { StepResult, StepScalars } from "../stepper.ts";

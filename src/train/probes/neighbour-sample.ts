@@ -7,7 +7,7 @@ import { type Encoder, extractFeatures, normalizeRows } from "../../features/ind
 import type { EvalPool } from "../../images/node/index.ts";
 import { readSafetensors, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { gridOf } from "../loop/method-config.ts";
+import { gridOf } from "../loop/networks.ts";
 import { PICTURES, spreadOver } from "./snapshots.ts";
 
 /** Images in the sample: as many as a network can look at in about half a minute on two cores, within these bounds. */

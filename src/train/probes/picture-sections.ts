@@ -3,7 +3,7 @@ import type { DataList } from "../../data/index.ts";
 import { encodeJpeg, encodePng } from "../../images/node/index.ts";
 import { attentionPictures, pcaPicturesOverEpochs, type ReportPicture, type ReportSection, type RgbImage } from "../../views/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { gridOf } from "../loop/method-config.ts";
+import { gridOf } from "../loop/networks.ts";
 import { watchedName } from "./report-words.ts";
 import { chooseMoments, readSnapshot, shownImages, type Snapshot, snapshotSteps } from "./snapshots.ts";
 import { loadThumbnail, shortName, thumbnail } from "./thumbnails.ts";

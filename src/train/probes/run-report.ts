@@ -6,7 +6,7 @@ import { type DataList, readFrozenList } from "../../data/index.ts";
 import type { ReportData } from "../../views/index.ts";
 import { writeFileAtomic } from "../../weights/index.ts";
 import { flatten, type ResolvedConfig } from "../config/index.ts";
-import { watchedConfig } from "../loop/method-config.ts";
+import { watchedConfig } from "../loop/networks.ts";
 import { readConfig } from "../loop/prepare.ts";
 import { readMetrics } from "../run/index.ts";
 import { curveSection } from "./curves.ts";

@@ -8,7 +8,7 @@ import type { EvalPool } from "../../images/node/index.ts";
 import { isViT } from "../../nn/index.ts";
 import { readSafetensors, writeSafetensors } from "../../weights/index.ts";
 import type { TrainConfig } from "../config/index.ts";
-import { gridOf } from "../loop/method-config.ts";
+import { gridOf } from "../loop/networks.ts";
 
 /** Where a run keeps what its pictures are drawn from. */
 export const PICTURES = "pictures";
