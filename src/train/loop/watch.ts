@@ -31,7 +31,7 @@ export class Watch {
       ms,
       loader,
       stepsPerEpoch,
-    }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Loader; readonly stepsPerEpoch: number },
+    }: { readonly scalars: StepScalars; readonly ms: number; readonly loader: Pick<Loader, "waitedMs">; readonly stepsPerEpoch: number },
   ): { readonly line: MetricsLine; readonly alarms: readonly Alarm[] } {
     const { train, distill } = this.#config;
     const { width } = watchedConfig(this.#config).model;
@@ -63,7 +63,7 @@ export class Watch {
       imagesPerSecond: (1000 * train.batchSize * train.accumulate) / ms,
       waitedMs: Math.round(loader.waitedMs),
     };
-    return { line, alarms };
+    return { line, alarms: distill.objective === "features" ? alarms.map(forFeatures) : alarms };
   }
 
   /** What the teacher's distributions show, of crops and of masked patches. */
@@ -76,6 +76,13 @@ export class Watch {
       prototypeUsage: marginalOf(prototypes, this.#config.head.prototypes),
     };
   }
+}
+
+/** An alarm with what helps students of features: they have neither KoLeo nor centring. */
+function forFeatures(alarm: Alarm): Alarm {
+  if (alarm.name === "not-finite") return alarm;
+  const seen = alarm.text.slice(0, alarm.text.lastIndexOf("; "));
+  return { ...alarm, text: `${seen}; lower optim.lr, or take more images a step (train.batchSize)` };
 }
 
 /** Whether the teacher names prototypes. */
