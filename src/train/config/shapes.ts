@@ -46,6 +46,7 @@ export function settleShapes(settling: Settling, top: Top, distill: TrainConfig[
   const crops = settleCrops(inheriting(chooser("crops"), before?.crops), {
     model,
     students: byFeatures ? distill.students.map((student) => student.model) : [],
+    matchesPictures: user.objective?.clsWeight !== 0,
     method,
     view,
   });
