@@ -13,7 +13,7 @@ import { type HostTensor, Rng, sizeOf } from "../src/core/index.ts";
 import { openCpu } from "../src/engine/runtime/index.ts";
 import { Encoder } from "../src/features/index.ts";
 import { type BackboneConfig, backboneSpecs, backboneState, backboneWidth, initParam, isViT, type ViTConfig } from "../src/nn/index.ts";
-import { readBackbone, writeModelFolder, writeSafetensors } from "../src/weights/index.ts";
+import { float32Of, readBackbone, writeModelFolder, writeSafetensors } from "../src/weights/index.ts";
 
 const V1: ViTConfig = {
   imageSizePx: 42,
@@ -118,7 +118,7 @@ async function writeCase(root: string, name: string, config: BackboneConfig): Pr
   await writeModelFolder(dir, { config, tensors: randomWeights(config, rng) });
   using device = openCpu({ threads: 1 });
   const { config: read, tensors } = await readBackbone(dir);
-  const params = new Map([...tensors].flatMap(([key, { data }]) => (data instanceof Float32Array ? [[key, data] as const] : [])));
+  const params = float32Of(tensors);
   using encoder = new Encoder({ config: read, params, device });
   const out = new Map<string, HostTensor>();
   for (const sizePx of isViT(config) ? [42, 70] : [64, 96]) {

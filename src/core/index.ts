@@ -12,6 +12,7 @@ export {
 } from "./errors.ts";
 export { DTYPE_BYTES, DTYPE_NAMES, f32, formatType, sameShape, sizeOf, stridesOf } from "./dtype.ts";
 export type { DType, HostTensor, Shape, TypedArray } from "./dtype.ts";
+export { concatBytes } from "./bytes.ts";
 export { Owned } from "./owned.ts";
 export { philox4x32, Rng } from "./rng.ts";
 export type { JobOptions, OnProgress, Progress } from "./progress.ts";

@@ -1,14 +1,14 @@
 /** @file Opens a trained backbone for inference: a run folder, a Hugging Face folder, a file of weights, or a model in the cache by its name. */
 import { dirname, join } from "node:path";
-import { ConfigError } from "../core/index.ts";
 import type { Device, OrtEnv } from "../engine/runtime/index.ts";
-import { type Backbone, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
+import { type Backbone, float32Of, readBackbone, type ReadBackboneOptions } from "../weights/index.ts";
 import { resolveModelPath } from "../weights/hub/index.ts";
 import { findOnnx } from "../weights/onnx/index.ts";
 import { Encoder } from "./encoder.ts";
 import { openOnnxModel } from "./onnx/open-onnx.ts";
 import type { PictureEncoder } from "./picture-encoder.ts";
 import {
+  checkChannels,
   type DecodeRules,
   decodeRulesOf,
   familyPreprocessing,
@@ -47,18 +47,6 @@ function preprocessingOf({ processor, config, file }: Backbone): Preprocessing {
   return readProcessorRules(processor, { file: at, imageSizePx: networkSizePx(config), todo });
 }
 
-/** Throws ConfigError unless there are means and deviations for each channel. */
-export function checkChannels(
-  { mean, std }: Preprocessing,
-  { model, channels }: { readonly model: string; readonly channels: number },
-): void {
-  if (mean.length === channels && std.length === channels) return;
-  throw new ConfigError(
-    `Cannot open model "${model}": it takes ${channels} channels and there are ${mean.length} means and ${std.length} deviations; give image_mean and image_std of ${channels} numbers in a preprocessor_config.json beside the weights`,
-    { keyPath: "model.channels" },
-  );
-}
-
 /**
  * Opens a model for inference on a device: a path (see `readBackbone` for what can be opened; `arch` names the architecture of a bare file),
  * or the name of a released model that was pulled (`facebook/dinov2-small`, `dinov2_vits14`): a path that exists wins, and nothing is
@@ -71,7 +59,7 @@ export async function openModel(pathOrId: string, device: Device, options: ReadB
   const { config, tensors, file } = backbone;
   const preprocessing = preprocessingOf(backbone);
   checkChannels(preprocessing, { model: pathOrId, channels: config.channels ?? 3 });
-  const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
+  const params = float32Of(tensors);
   const { mean, std, imageSizePx } = preprocessing;
   const dir = dirname(file);
   return { encoder: new Encoder({ config, params, device }), imageSizePx, mean, std, preprocessing, rules: await decodeRulesOf(dir), dir };

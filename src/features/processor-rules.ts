@@ -1,6 +1,6 @@
 /** @file How a model wants its pictures: Hugging Face's `preprocessor_config.json` as rules, the family's own rules, those of a run. Needs no Node. */
 import { z } from "zod";
-import { FormatError } from "../core/index.ts";
+import { ConfigError, FormatError } from "../core/index.ts";
 import { type EvalCropConfig, IMAGENET_MEAN, IMAGENET_STD, type Kernel } from "../images/index.ts";
 import { type BackboneConfig, isViT } from "../nn/index.ts";
 
@@ -99,6 +99,25 @@ export function readProcessorRules(raw: unknown, { file, imageSizePx, todo = "co
   const [issue] = parsed.error.issues;
   const where = issue === undefined || issue.path.length === 0 ? "form" : issue.path.join(".");
   throw new FormatError(`Cannot open model: "${file}" has a wrong ${where} (${issue?.message ?? "unknown"}); ${todo}`, { file });
+}
+
+interface ChannelPlace {
+  readonly model: string;
+  readonly channels: number;
+  /** Where means and deviations stand. */
+  readonly place?: string | undefined;
+}
+
+/** Throws ConfigError unless there are means and deviations for each channel. */
+export function checkChannels(
+  { mean, std }: Preprocessing,
+  { model, channels, place = "a preprocessor_config.json beside the weights" }: ChannelPlace,
+): void {
+  if (mean.length === channels && std.length === channels) return;
+  throw new ConfigError(
+    `Cannot open model "${model}": it takes ${channels} channels and there are ${mean.length} means and ${std.length} deviations; give image_mean and image_std of ${channels} numbers in ${place}`,
+    { keyPath: "model.channels" },
+  );
 }
 
 /** Side of the pictures that a network's positions are for; of those a convolutional network is published for. */

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { type DecodeRules, FOREIGN_RULES, runDecodeRules } from "./processor-rules.ts";
 
 export {
+  checkChannels,
   type DecodeRules,
   familyPreprocessing,
   networkSizePx,

@@ -5,18 +5,17 @@ import {
   applyViT,
   type BackboneConfig,
   backboneDepth,
-  backboneFeatures,
   backboneSpecs,
-  backboneState,
   finalNorm,
   type Grid,
   gridSideOf,
   isViT,
   type Params,
-  prefixTokens,
   traceParams,
   type ViTConfig,
 } from "../nn/index.ts";
+
+import { clsAttention, mapTokens, type Tokens, vitTokens } from "./trace-tokens.ts";
 
 /**
  * `patch`: every patch token; `registers`: the registers; `all`: the class token, registers where there are any, then the patches.
@@ -90,7 +89,9 @@ export function traceEncoder(config: BackboneConfig, what: EncoderRequest): Retu
   const given = builder.input("images", [what.batch, config.channels ?? 3, height, width]);
   const images = wholePatches(given, config, gridOfSize(config, what.sizePx));
   const blocks = resolveLayers(config, what.layers);
-  const layers = isViT(config) ? vitLayers(params, images, { config, what, blocks }) : [mapTokens(params, images, config)];
+  const layers = isViT(config)
+    ? vitLayers(params, images, { config, what, blocks })
+    : [mapTokens(params, images, { config, prefix: "backbone." })];
   const [first, ...others] = layers.map((tokens) => pooled(tokens, what)) as [Tensor, ...Tensor[]]; // there is at least one layer
   const features = others.length === 0 ? first : concat([withLayerAxis(first), ...others.map(withLayerAxis)], 1);
   builder.output("features", features);
@@ -102,15 +103,6 @@ function withLayerAxis(x: Tensor): Tensor {
   return reshape(x, [b, 1, ...rest]);
 }
 
-/** What a pooling is made of. */
-interface Tokens {
-  readonly cls: Tensor;
-  /** `[b, p, d]`; `all` has what comes before the patches, too. Absent where only the class token was asked for. */
-  readonly patches?: Tensor;
-  readonly registers?: Tensor;
-  readonly all?: Tensor;
-}
-
 interface ViTRequest {
   readonly config: ViTConfig;
   readonly what: EncoderRequest;
@@ -118,15 +110,10 @@ interface ViTRequest {
 }
 
 function vitLayers(params: Params, images: Tensor, { config, what, blocks }: ViTRequest): Tokens[] {
-  const { pool, batch, attention } = what;
+  const { pool, attention } = what;
   const { builder } = images;
-  const { rows, columns } = gridOfSize(config, what.sizePx);
-  const first = prefixTokens(config);
-  const onAttention = (p: Tensor): void => {
-    const queries = slice(p, 2, [0, 1]);
-    const patches = rows * columns;
-    builder.output("attention", reshape(slice(queries, 3, [first, first + patches]), [batch, config.heads, patches]));
-  };
+  const grid = gridOfSize(config, what.sizePx);
+  const onAttention = (p: Tensor): void => builder.output("attention", clsAttention(p, config, grid));
   const hidden = new Map<number, Tensor>(); // by block; the callback's index 0 is the embedding
   const last = applyViT(params, images, {
     config,
@@ -137,7 +124,7 @@ function vitLayers(params: Params, images: Tensor, { config, what, blocks }: ViT
   return blocks.map((block) => {
     const before = block === config.depth - 1 ? undefined : hidden.get(block);
     const tokens = before === undefined ? last : builder.inRegion("norm", () => normedLayer(params, before, { config, pool }));
-    return tokens.shape.length === 2 ? { cls: tokens } : tokensOf(tokens, first);
+    return vitTokens(tokens, config);
   });
 }
 
@@ -145,26 +132,6 @@ function vitLayers(params: Params, images: Tensor, { config, what, blocks }: ViT
 function normedLayer(params: Params, tokens: Tensor, { config, pool }: { readonly config: ViTConfig; readonly pool: Pooling }): Tensor {
   if (pool !== "cls") return finalNorm(params, tokens, { config });
   return reshape(finalNorm(params, slice(tokens, 1, [0, 1]), { config }), [tokens.shape[0] ?? 1, config.width]);
-}
-
-function tokensOf(all: Tensor, first: number): Tokens {
-  const [b = 1, t = 1, d = 1] = all.shape;
-  return {
-    cls: reshape(slice(all, 1, [0, 1]), [b, d]),
-    patches: slice(all, 1, [first, t]),
-    ...(first > 1 ? { registers: slice(all, 1, [1, first]) } : {}),
-    all,
-  };
-}
-
-function mapTokens(params: Params, images: Tensor, config: BackboneConfig): Tokens {
-  const { builder } = images;
-  const running = new Map(backboneState(config).map((s) => [s.name, builder.input(`backbone.${s.name}`, s.shape, { kind: "state" })]));
-  const state: Params = (name) => running.get(name) ?? params(name);
-  const { cls, patches } = backboneFeatures(params, images, { config, patches: true, ...(running.size > 0 ? { state } : {}) });
-  if (patches === undefined) return { cls };
-  const [b = 1, d = 1] = cls.shape;
-  return { cls, patches, all: concat([reshape(cls, [b, 1, d]), patches], 1) };
 }
 
 /** `(mean max(x, 1e-6)³)^⅓` over the patches, `[b, p, d]` -> `[b, d]`. */

@@ -1,4 +1,5 @@
 /** @file Takes EXIF out of a JPEG, because a browser turns a picture by it even where it is asked not to. */
+import { concatBytes } from "../core/index.ts";
 
 const MARKER = 0xff;
 const START = 0xd8;
@@ -24,15 +25,5 @@ export function withoutExif(bytes: Uint8Array): Uint8Array {
     }
     at = end;
   }
-  return kept.length === 0 ? bytes : concat([...kept, bytes.subarray(from)]);
-}
-
-function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(pieces.reduce((n, piece) => n + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
+  return kept.length === 0 ? bytes : concatBytes([...kept, bytes.subarray(from)]);
 }

@@ -1,7 +1,7 @@
 /** @file A model's files to its network, weights and preprocessing: what `features/model.ts` does in Node, over files that a page can read. */
-import { ConfigError } from "../core/index.ts";
 import type { BackboneConfig } from "../nn/index.ts";
 import {
+  checkChannels,
   type DecodeRules,
   familyPreprocessing,
   FOREIGN_RULES,
@@ -10,7 +10,7 @@ import {
   readProcessorRules,
   runDecodeRules,
 } from "../features/processor-rules.ts";
-import { readParams } from "../weights/folder/backbone.ts";
+import { float32Of, readParams } from "../weights/folder/backbone.ts";
 import { Contents } from "../weights/folder/contents.ts";
 import { type Described, openNetwork, readDescription } from "../weights/folder/open-network.ts";
 import { openIndexed } from "../weights/shards.ts";
@@ -54,13 +54,8 @@ async function describe(files: ModelFiles): Promise<Described> {
 function preprocessingOf(raw: unknown, config: BackboneConfig, { path }: ModelFiles): Preprocessing {
   const place = { file: PROCESSOR, imageSizePx: networkSizePx(config), todo: "correct it, or leave it out" };
   const preprocessing = raw === undefined ? familyPreprocessing(config) : readProcessorRules(raw, place);
-  const { mean, std } = preprocessing;
-  const { channels = 3 } = config;
-  if (mean.length === channels && std.length === channels) return preprocessing;
-  throw new ConfigError(
-    `Cannot open model "${path}": it takes ${channels} channels and there are ${mean.length} means and ${std.length} deviations; give image_mean and image_std of ${channels} numbers in its ${PROCESSOR}`,
-    { keyPath: "model.channels" },
-  );
+  checkChannels(preprocessing, { model: path, channels: config.channels ?? 3, place: `its ${PROCESSOR}` });
+  return preprocessing;
 }
 
 async function rulesFor(files: ModelFiles): Promise<DecodeRules> {
@@ -81,6 +76,6 @@ export async function readModel(files: ModelFiles, { arch }: { readonly arch?: s
   const { config } = network;
   const preprocessing = preprocessingOf(processor, config, files);
   const { tensors } = await readParams(network);
-  const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
+  const params = float32Of(tensors);
   return { config, params, preprocessing, rules };
 }

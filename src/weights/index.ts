@@ -1,5 +1,6 @@
 /** @file Files of tensors: safetensors, npy, PyTorch's; models as folders, and from one naming to another; written whole or not at all. */
 export { cleanLeftovers, checkDiskSpace, recoverDir, type FileContent, replaceDirAtomic, writeFileAtomic } from "./atomic-file.ts";
+export { type LookedAt, uncheckedName, writeFolderLookedAt, writeLookedAt } from "./looked-at.ts";
 export { toFloat32 } from "./half.ts";
 export { decodeNpy, readNpy, writeNpy } from "./npy.ts";
 export {
@@ -23,6 +24,7 @@ export {
   toHuggingFaceConfig,
 } from "./folder/hf-config.ts";
 export type { Backbone, BackboneSource, LazyTensors, OpenBackbone } from "./folder/backbone.ts";
+export { float32Of } from "./folder/backbone.ts";
 export { CONVERT_TARGETS, convertModel, type ConvertOptions, type ConvertResult, type ConvertTarget } from "./convert/convert.ts";
 export { readDescribedConfig } from "./folder/open-network.ts";
 export { openBackbone, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";

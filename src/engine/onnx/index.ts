@@ -7,8 +7,9 @@ export { isFixed, type Poly, polyAt, polyText, type SizeSymbol } from "./symboli
 export type { SymbolicContext } from "./symbolic/rules.ts";
 export type { SizeSource } from "./symbolic/sizes.ts";
 export { type SymbolicGraph, traceSymbolic } from "./symbolic/trace.ts";
+export * as FIELDS from "./proto-fields.ts";
+export { decodeModel } from "./proto-decode.ts";
 export {
-  decodeModel,
   encodeModel,
   modelPieces,
   type ExternalPlaces,
@@ -19,4 +20,4 @@ export {
   type OnnxTensorInfo,
   type Pieces,
 } from "./proto.ts";
-export { readFields, readPacked, readText, type WireField } from "./wire.ts";
+export { readFields, readInts, readText, type WireField } from "./wire.ts";

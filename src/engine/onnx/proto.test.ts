@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FormatError, ShapeError } from "../../core/index.ts";
-import { decodeModel, encodeModel, type OnnxModel } from "./proto.ts";
+import { decodeModel } from "./proto-decode.ts";
+import { encodeModel, type OnnxModel } from "./proto.ts";
 
 const gemm: OnnxModel = {
   nodes: [

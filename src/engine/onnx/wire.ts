@@ -125,11 +125,16 @@ export function* readFields(bytes: Uint8Array): Generator<WireField> {
 }
 
 /** The varints of a packed field. */
-export function readPacked(bytes: Uint8Array): number[] {
+function readPacked(bytes: Uint8Array): number[] {
   const cursor = { bytes, at: 0 };
   const values: number[] = [];
   while (cursor.at < bytes.length) values.push(readVarint(cursor));
   return values;
+}
+
+/** The integers of a repeated field, packed or one by one. */
+export function readInts(fields: readonly WireField[], field: number): number[] {
+  return fields.filter((f) => f.field === field).flatMap((f) => (f.bytes.length > 0 ? readPacked(f.bytes) : [f.number]));
 }
 
 export function readText(bytes: Uint8Array): string {

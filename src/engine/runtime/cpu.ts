@@ -1,42 +1,12 @@
 /** @file The CPU device: stages of a graph as ONNX Runtime sessions over buffers of ours, shared where stages are equal. */
 import { createHash } from "node:crypto";
-import { type DType, DTYPE_BYTES, formatType, InternalError, Owned, ShapeError, sizeOf, type TypedArray } from "../../core/index.ts";
-import { type Graph, type GraphInput, type GraphOutput, type Value } from "../ir/index.ts";
+import { DTYPE_BYTES, InternalError, Owned, sizeOf, type TypedArray } from "../../core/index.ts";
+import { type Graph, type GraphOutput, type Value } from "../ir/index.ts";
 import { type LoweredStage, lowerStage } from "../onnx/index.ts";
 import { cut, planArena, type Stage } from "../passes/index.ts";
+import { allocate, givenOrNew, viewOf } from "./buffers.ts";
 import type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
 import { type OrtEnv, openOrt, type OrtRun, type OrtSession, type OrtTensor } from "./ort/index.ts";
-
-/** An array of a dtype over part of a buffer. */
-function viewOf(dtype: DType, buffer: ArrayBufferLike, range: { readonly offset: number; readonly length: number }): TypedArray {
-  const { offset, length } = range;
-  const make = {
-    f32: () => new Float32Array(buffer, offset, length),
-    f64: () => new Float64Array(buffer, offset, length),
-    bf16: () => new Uint16Array(buffer, offset, length),
-    i32: () => new Int32Array(buffer, offset, length),
-    i64: () => new BigInt64Array(buffer, offset, length),
-    bool: () => new Uint8Array(buffer, offset, length),
-    u8: () => new Uint8Array(buffer, offset, length),
-  };
-  return make[dtype]();
-}
-
-function allocate(value: Value): TypedArray {
-  const length = sizeOf(value.shape);
-  return viewOf(value.dtype, new ArrayBuffer(Math.max(64, length * DTYPE_BYTES[value.dtype])), { offset: 0, length });
-}
-
-function givenOrNew(item: GraphInput | GraphOutput, given: ReadonlyMap<string, TypedArray> | undefined): TypedArray {
-  const view = given?.get(item.name);
-  if (view === undefined) return allocate(item.value);
-  const { dtype, shape } = item.value;
-  if (view.length !== sizeOf(shape))
-    throw new ShapeError(
-      `Cannot compile: "${item.name}" is ${formatType(dtype, shape)}, its buffer has ${view.length} values; pass one of ${sizeOf(shape)}`,
-    );
-  return view;
-}
 
 function overlap(a: TypedArray, b: TypedArray): boolean {
   return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;

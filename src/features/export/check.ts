@@ -1,11 +1,11 @@
 /** @file Runs an exported file on random pictures and holds its outputs against those of its source. */
 import { FormatError, Rng, type Shape, sizeOf } from "../../core/index.ts";
 import type { OrtEnv } from "../../engine/runtime/index.ts";
-import { backboneWidth, isViT, prefixTokens } from "../../nn/index.ts";
 import type { Encoder } from "../encoder.ts";
-import { type PictureSize, sidesOf } from "../trace-encoder.ts";
+import { poolOutputs } from "../onnx/pool.ts";
+import { type PictureSize, type Pooling, sidesOf } from "../trace-encoder.ts";
 import { compareRows, type Difference, isWithin, type Tolerance, worse } from "./compare.ts";
-import { INPUT_NAME, type OutputName } from "./outputs.ts";
+import { INPUT_NAME, type OutputName, outputShapes } from "./outputs.ts";
 import type { WeightDType } from "./stored-weights.ts";
 
 /** What may differ: float32 by the order of sums; float16 and int8 by the rounding of weights. */
@@ -113,54 +113,27 @@ interface ExpectedOptions extends CheckCase {
   readonly outputs: readonly OutputName[];
 }
 
+/** The pooling that an output is. */
+const POOLING: { readonly [K in Exclude<OutputName, "attention">]: Pooling } = {
+  last_hidden_state: "all",
+  pooler_output: "cls",
+  cls: "cls",
+  registers: "registers",
+  patches: "patch",
+  mean: "mean",
+  "cls+mean": "cls+mean",
+};
+
 /** The source's own outputs, from its tokens. */
 async function expected(encoder: Encoder, images: Float32Array, { batch, sizePx, outputs }: ExpectedOptions): Promise<readonly Expected[]> {
-  const { config, heads } = encoder;
-  const wantsAttention = outputs.includes("attention");
-  const { features, attention } = await encoder.encode(images, { pool: "all", sizePx, attention: wantsAttention });
-  const d = backboneWidth(config);
-  const t = features.length / (batch * d);
-  const first = isViT(config) ? prefixTokens(config) : 1;
-  const tokens = { features: features.slice(), b: batch, t, d }; // the encoder's own buffer changes at the next call
-  const cls = rows(tokens, 0, 1);
-  const mean = meanOf(tokens, first);
-  const both = Float32Array.from({ length: batch * 2 * d }, (_, i) => {
-    const [b, k] = [Math.floor(i / (2 * d)), i % (2 * d)];
-    return (k < d ? cls[b * d + k] : mean[b * d + k - d]) ?? 0;
-  });
-  const made: { readonly [K in OutputName]: Omit<Expected, "name"> } = {
-    last_hidden_state: { shape: [batch, t, d], data: tokens.features },
-    pooler_output: { shape: [batch, d], data: cls },
-    cls: { shape: [batch, d], data: cls },
-    registers: { shape: [batch, first - 1, d], data: rows(tokens, 1, first) },
-    patches: { shape: [batch, t - first, d], data: rows(tokens, first, t) },
-    mean: { shape: [batch, d], data: mean },
-    "cls+mean": { shape: [batch, 2 * d], data: both },
-    attention: { shape: [batch, heads, t - first], data: attention?.slice() ?? new Float32Array(0) },
-  };
-  return outputs.map((name) => ({ name, ...made[name] }));
-}
-
-interface TokenRows {
-  readonly features: Float32Array;
-  readonly b: number;
-  readonly t: number;
-  readonly d: number;
-}
-
-/** Tokens `from` to before `to` of each picture. */
-function rows({ features, b, t, d }: TokenRows, from: number, to: number): Float32Array {
-  const out = new Float32Array(b * (to - from) * d);
-  for (let i = 0; i < b; i++) out.set(features.subarray((i * t + from) * d, (i * t + to) * d), i * (to - from) * d);
-  return out;
-}
-
-/** The mean of the tokens from `first` on. */
-function meanOf({ features, b, t, d }: TokenRows, first: number): Float32Array {
-  return Float32Array.from({ length: b * d }, (_, i) => {
-    const [picture, k] = [Math.floor(i / d), i % d];
-    let sum = 0;
-    for (let token = first; token < t; token++) sum += features[(picture * t + token) * d + k] ?? 0;
-    return sum / (t - first);
-  });
+  const { width, heads, prefix } = encoder;
+  const { features, attention } = await encoder.encode(images, { pool: "all", sizePx, attention: outputs.includes("attention") });
+  const shapes = outputShapes({ width, prefix, heads, patches: encoder.tokens("patch", sizePx) });
+  const shapeOf = (name: OutputName): readonly number[] => [batch, ...shapes[name]];
+  // the encoder's own buffer changes at the next call
+  const all = { dtype: "f32", shape: shapeOf("last_hidden_state"), data: features.slice() } as const;
+  const given = new Map([["last_hidden_state" as const, all]]);
+  const dataOf = (name: OutputName): Float32Array =>
+    (name === "attention" ? attention?.slice() : poolOutputs(given, POOLING[name], { prefix, isPooled: true })) ?? new Float32Array(0);
+  return outputs.map((name) => ({ name, shape: shapeOf(name), data: dataOf(name) }));
 }

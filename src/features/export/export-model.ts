@@ -5,7 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { ConfigError, Owned } from "../../core/index.ts";
 import { type OnnxModel, PORTABLE_OPSET } from "../../engine/onnx/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
-import { writeFileAtomic, writeModelInto, writeSafetensors } from "../../weights/index.ts";
+import { writeFileAtomic, writeFolderLookedAt, writeLookedAt, writeModelInto, writeSafetensors } from "../../weights/index.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { buildModel, needsExternal } from "./build-model.ts";
 import type { CheckResult } from "./check.ts";
@@ -14,7 +14,7 @@ import { checkData, checkExportOptions, checkOut, checkSize, dataPath, type Expo
 import type { WeightDType } from "./stored-weights.ts";
 import { METADATA } from "./metadata.ts";
 import { checkOnnx, checkWritten } from "./verify.ts";
-import { hasDataBeside, onnxPath, writeFolderLookedAt, writeLookedAt, writeOnnx, writePairLookedAt } from "./write-export.ts";
+import { hasDataBeside, onnxPath, writeOnnx, writePairLookedAt } from "./write-export.ts";
 
 /** Sizes by name of input or output; a text is the name of a size that is open. */
 export type NamedShapes = Readonly<Record<string, readonly (number | string)[]>>;

@@ -1,19 +1,10 @@
 /** @file What an exported network gives: its outputs by name, and the graph that makes them. */
-import { ConfigError, nameHint } from "../../core/index.ts";
+import { ConfigError, InternalError, nameHint } from "../../core/index.ts";
 import type { Graph } from "../../engine/ir/index.ts";
-import { Builder, concat, reduceMean, reshape, slice, type Tensor } from "../../engine/trace/index.ts";
-import {
-  applyViT,
-  type BackboneConfig,
-  backboneFeatures,
-  backboneSpecs,
-  backboneState,
-  isViT,
-  type Params,
-  prefixTokens,
-  traceParams,
-} from "../../nn/index.ts";
+import { Builder, concat, reduceMean, type Tensor } from "../../engine/trace/index.ts";
+import { applyViT, type BackboneConfig, backboneSpecs, isViT, type Params, traceParams, type ViTConfig } from "../../nn/index.ts";
 import { gridOfSize, type PictureSize, sidesOf } from "../trace-encoder.ts";
+import { clsAttention, mapTokens, type Tokens, vitTokens } from "../trace-tokens.ts";
 
 /**
  * `last_hidden_state` `[b, t, d]` (class token, registers, patches) and `pooler_output` `[b, d]` (the class token) are what transformers
@@ -22,6 +13,30 @@ import { gridOfSize, type PictureSize, sidesOf } from "../trace-encoder.ts";
  */
 export const OUTPUT_NAMES = ["last_hidden_state", "pooler_output", "cls", "registers", "patches", "mean", "cls+mean", "attention"] as const;
 export type OutputName = (typeof OUTPUT_NAMES)[number];
+
+/** What tells the shapes of outputs. */
+export interface OutputSizes {
+  /** Numbers in a token. */
+  readonly width: number;
+  /** Tokens before the patches. */
+  readonly prefix: number;
+  readonly patches: number;
+  readonly heads: number;
+}
+
+/** Shapes by output, of one picture. */
+export function outputShapes({ width: d, prefix, patches, heads }: OutputSizes): { readonly [K in OutputName]: readonly number[] } {
+  return {
+    last_hidden_state: [prefix + patches, d],
+    pooler_output: [d],
+    cls: [d],
+    registers: [prefix - 1, d],
+    patches: [patches, d],
+    mean: [d],
+    "cls+mean": [2 * d],
+    attention: [heads, patches],
+  };
+}
 
 /** The name of an exported network's input: normalised pictures `[b, 3, y, x]`. */
 export const INPUT_NAME = "pixel_values";
@@ -48,24 +63,25 @@ export interface OutputRequest {
   readonly sizePx: PictureSize;
 }
 
-/** What outputs are made of; `all` and `patches` are absent where only the class token was asked for. */
-interface Made {
-  readonly cls: Tensor;
-  readonly all: Tensor;
-  readonly patches: Tensor;
-  readonly registers: Tensor;
-  readonly attention: Tensor;
+/** What outputs are made of. */
+interface Made extends Tokens {
+  readonly attention?: Tensor | undefined;
+}
+
+function given(tensor: Tensor | undefined): Tensor {
+  if (tensor === undefined) throw new InternalError("Cannot export: an output was not computed; check outputs against the network first");
+  return tensor;
 }
 
 const MAKE: { readonly [K in OutputName]: (made: Made) => Tensor } = {
-  last_hidden_state: ({ all }) => all,
+  last_hidden_state: ({ all }) => given(all),
   pooler_output: ({ cls }) => cls,
   cls: ({ cls }) => cls,
-  registers: ({ registers }) => registers,
-  patches: ({ patches }) => patches,
-  mean: ({ patches }) => reduceMean(patches, [1]),
-  "cls+mean": ({ cls, patches }) => concat([cls, reduceMean(patches, [1])], 1),
-  attention: ({ attention }) => attention,
+  registers: ({ registers }) => given(registers),
+  patches: ({ patches }) => given(patches),
+  mean: ({ patches }) => reduceMean(given(patches), [1]),
+  "cls+mean": ({ cls, patches }) => concat([cls, reduceMean(given(patches), [1])], 1),
+  attention: ({ attention }) => given(attention),
 };
 
 const CLS_ALONE: ReadonlySet<OutputName> = new Set<OutputName>(["cls", "pooler_output", "attention"]);
@@ -76,43 +92,18 @@ export function traceOutputs(config: BackboneConfig, what: OutputRequest): Graph
   const params = traceParams(builder, backboneSpecs(config));
   const { height, width } = sidesOf(what.sizePx);
   const images = builder.input(INPUT_NAME, [what.batch, config.channels ?? 3, height, width]);
-  const made = isViT(config) ? madeByViT(params, images, { ...what, config }) : madeByConvolutions(params, images, config);
+  const made = isViT(config) ? madeByViT(params, images, { ...what, config }) : mapTokens(params, images, { config, prefix: "" });
   for (const name of what.outputs) builder.output(name, MAKE[name](made));
   return builder.graph();
 }
 
-type ViT = Extract<BackboneConfig, { readonly patchSizePx: number }>;
-
-function madeByViT(params: Params, images: Tensor, { config, outputs, batch, sizePx }: OutputRequest & { readonly config: ViT }): Made {
-  const { rows, columns } = gridOfSize(config, sizePx);
-  const [first, patches] = [prefixTokens(config), rows * columns];
+function madeByViT(params: Params, images: Tensor, { config, outputs, sizePx }: OutputRequest & { readonly config: ViTConfig }): Made {
   let attention: Tensor | undefined;
-  const onAttention = (p: Tensor): void => {
-    const queries = slice(slice(p, 2, [0, 1]), 3, [first, first + patches]);
-    attention = reshape(queries, [batch, config.heads, patches]);
-  };
-  const alone = outputs.every((name) => CLS_ALONE.has(name));
+  const onAttention = (p: Tensor): void => void (attention = clsAttention(p, config, gridOfSize(config, sizePx)));
   const tokens = applyViT(params, images, {
     config,
-    output: alone ? "cls" : "tokens",
+    output: outputs.every((name) => CLS_ALONE.has(name)) ? "cls" : "tokens",
     ...(outputs.includes("attention") ? { onAttention } : {}),
   });
-  if (alone) return { cls: tokens, all: tokens, patches: tokens, registers: tokens, attention: attention ?? tokens };
-  const t = first + patches;
-  return {
-    cls: reshape(slice(tokens, 1, [0, 1]), [batch, config.width]),
-    all: tokens,
-    patches: slice(tokens, 1, [first, t]),
-    registers: first === 1 ? tokens : slice(tokens, 1, [1, first]),
-    attention: attention ?? tokens,
-  };
-}
-
-function madeByConvolutions(params: Params, images: Tensor, config: BackboneConfig): Made {
-  const { builder } = images;
-  const running = new Map(backboneState(config).map((s) => [s.name, builder.input(s.name, s.shape, { kind: "state" })]));
-  const state: Params = (name) => running.get(name) ?? params(name);
-  const { cls, patches = cls } = backboneFeatures(params, images, { config, patches: true, ...(running.size > 0 ? { state } : {}) });
-  const [b = 1, d = 1] = cls.shape;
-  return { cls, all: concat([reshape(cls, [b, 1, d]), patches], 1), patches, registers: cls, attention: cls };
+  return { ...vitTokens(tokens, config), attention };
 }

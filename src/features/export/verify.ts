@@ -1,6 +1,6 @@
 /** @file Holds what an export wrote against its source: a model file by running it, weights by opening them as anyone would. */
 import { type BackboneConfig, isViT, patchSizeOf } from "../../nn/index.ts";
-import { readBackbone } from "../../weights/index.ts";
+import { float32Of, readBackbone } from "../../weights/index.ts";
 import { readOnnxFile } from "../../weights/onnx/index.ts";
 import { Encoder } from "../encoder.ts";
 import { type CheckCase, type CheckOptions, checkOutputsOf, type CheckResult, encoderRun, onnxRun } from "./check.ts";
@@ -42,7 +42,7 @@ export async function checkOnnx(job: Job, path: string): Promise<CheckResult | u
 export async function checkWritten(job: Job, path: string, arch?: BackboneConfig): Promise<CheckResult | undefined> {
   if (job.options.check === false) return undefined;
   const { config, tensors } = await readBackbone(path, { arch });
-  const params = new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
+  const params = float32Of(tensors);
   using encoder = new Encoder({ config, params, device: job.device });
   const outputs: readonly OutputName[] = ["last_hidden_state"];
   const common = checkOptions({ ...job, imageSizePx: comparableSize(job) });

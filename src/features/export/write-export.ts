@@ -1,43 +1,18 @@
 /** @file Puts an export into its place: written aside, checked, then moved, so that a failed check leaves what was there before. */
 import { mkdir, rename, rm } from "node:fs/promises";
-import { basename, join, parse } from "node:path";
+import { basename, join } from "node:path";
 import { externalFile, modelPieces, type OnnxModel } from "../../engine/onnx/index.ts";
-import { replaceDirAtomic, writeFileAtomic } from "../../weights/index.ts";
+import { type LookedAt, uncheckedName, writeFileAtomic } from "../../weights/index.ts";
 import { readOnnxFile } from "../../weights/onnx/index.ts";
 import { dataPath } from "./options.ts";
 import type { WeightDType } from "./stored-weights.ts";
-
-export interface LookedAt<T> {
-  readonly write: (path: string) => Promise<void>;
-  /** Looks at what was written; throws where it is wrong. */
-  readonly look: (path: string) => Promise<T>;
-}
-
-/** A name beside the file, of the same suffix. */
-function besides(out: string): string {
-  const { dir, name, ext } = parse(out);
-  return join(dir, `${name}.unchecked-${process.pid}${ext}`);
-}
-
-/** Writes a file that appears under its name only after `look` has seen it. */
-export async function writeLookedAt<T>(out: string, { write, look }: LookedAt<T>): Promise<T> {
-  const aside = besides(out);
-  try {
-    await write(aside);
-    const seen = await look(aside);
-    await rename(aside, out);
-    return seen;
-  } finally {
-    await rm(aside, { force: true });
-  }
-}
 
 /**
  * Writes a graph and the file of its weights, which appear under their names only after `look` has seen them: the weights first. What was
  * there is taken away before, so that no graph is ever beside the weights of another.
  */
 export async function writePairLookedAt<T>(out: string, { write, look }: LookedAt<T>): Promise<T> {
-  const aside = `${besides(out)}.pair`;
+  const aside = `${uncheckedName(out)}.pair`;
   const inside = join(aside, basename(out)); // the graph has the name of the other file in it
   try {
     await mkdir(aside, { recursive: true });
@@ -50,16 +25,6 @@ export async function writePairLookedAt<T>(out: string, { write, look }: LookedA
   } finally {
     await rm(aside, { recursive: true, force: true });
   }
-}
-
-/** Writes a folder that appears under its name only after `look` has seen it. */
-export async function writeFolderLookedAt<T>(out: string, { write, look }: LookedAt<T>): Promise<T> {
-  const seen: T[] = [];
-  await replaceDirAtomic(out, async (dir) => {
-    await write(dir);
-    seen.push(await look(dir));
-  });
-  return seen[0]!; // the folder was written
 }
 
 /** Whether a graph that is there has its weights in the file beside it that would be ours. */

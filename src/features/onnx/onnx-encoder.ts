@@ -3,7 +3,7 @@ import { ConfigError, FormatError, type HostTensor } from "../../core/index.ts";
 import { evaluate, type OrtEnv, type OrtSession } from "../../engine/runtime/index.ts";
 import type { Grid } from "../../nn/index.ts";
 import type { Encoded, EncodeRequest } from "../encoder.ts";
-import type { OutputName } from "../export/outputs.ts";
+import { type OutputName, outputShapes } from "../export/outputs.ts";
 import { checkPictureSize } from "../fit.ts";
 import type { IdentitySink, PictureEncoder } from "../picture-encoder.ts";
 import { isTokenPooling, type PictureSize, type Pooling, sidesOf } from "../trace-encoder.ts";
@@ -112,34 +112,27 @@ export class OnnxEncoder implements PictureEncoder {
     const total = images.length / size;
     const step = this.#options.ports.input.batch ?? total;
     const features = new Float32Array(total * this.tokens(pool, sizePx) * this.dim(pool));
-    const seen: Float32Array[] = [];
+    const seen = attention ? new Float32Array(total * this.heads * this.tokens("patch", sizePx)) : undefined;
     for (let from = 0; from < total; from += step) {
       signal?.throwIfAborted();
       const batch = new Float32Array(step * size); // what is missing of a fixed batch is zeros
       batch.set(images.subarray(from * size, (from + step) * size));
       const given = this.#checked(await runOnnx(this.#options, batch, [step, this.#options.channels, height, width]), sizePx);
       const found = poolOutputs(given, pool, { prefix: this.prefix, isPooled: this.#options.isPooled }) ?? this.#cannot(pool);
-      const share = features.length / total;
-      features.set(found.subarray(0, Math.min(step, total - from) * share), from * share);
-      if (attention) seen.push(attentionOf(given).slice(0, Math.min(step, total - from) * this.heads * this.tokens("patch", sizePx)));
+      const keep = (all: Float32Array, some: Float32Array): void => {
+        const share = all.length / total;
+        all.set(some.subarray(0, Math.min(step, total - from) * share), from * share);
+      };
+      keep(features, found);
+      if (seen !== undefined) keep(seen, attentionOf(given));
     }
-    return { features, attention: attention ? joined(seen) : undefined };
+    return { features, attention: seen };
   }
 
   /** Throws FormatError for outputs that are not of the tokens expected. */
   #checked(given: Given, sizePx: PictureSize): Given {
-    const patches = this.tokens("patch", sizePx);
-    const { width: d, prefix, heads } = this;
-    const wanted: { readonly [K in OutputName]: readonly number[] } = {
-      last_hidden_state: [prefix + patches, d],
-      pooler_output: [d],
-      cls: [d],
-      registers: [prefix - 1, d],
-      patches: [patches, d],
-      mean: [d],
-      "cls+mean": [2 * d],
-      attention: [heads, patches],
-    };
+    const { width, prefix, heads } = this;
+    const wanted = outputShapes({ width, prefix, heads, patches: this.tokens("patch", sizePx) });
     for (const [name, { shape }] of given)
       if (shape.slice(1).join() !== wanted[name].join())
         throw new FormatError(
@@ -179,14 +172,4 @@ export async function runOnnx(
 function attentionOf(given: Given): Float32Array {
   const found: HostTensor | undefined = given.get("attention");
   return found?.data instanceof Float32Array ? found.data : new Float32Array(0);
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
-  }
-  return out;
 }

@@ -10,8 +10,9 @@ import { readDescribedConfig } from "../../weights/index.ts";
 import { metadataJson, type OnnxFile, type OnnxInfo, type OnnxPlace, readBeside, readOnnxFile } from "../../weights/onnx/index.ts";
 import { METADATA } from "../export/metadata.ts";
 import type { OutputName } from "../export/outputs.ts";
-import { checkChannels, type OpenEncoder, type OpenEncoderOptions } from "../model.ts";
+import type { OpenEncoder, OpenEncoderOptions } from "../model.ts";
 import {
+  checkChannels,
   type DecodeRules,
   decodeRulesOf,
   familyPreprocessing,

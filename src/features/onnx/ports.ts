@@ -1,7 +1,7 @@
 /** @file Whether an ONNX graph is one from pictures to tokens: what goes in, what comes out. */
 import { FormatError } from "../../core/index.ts";
 import type { OnnxInfo, OnnxPort } from "../../weights/onnx/index.ts";
-import { OUTPUT_NAMES, type OutputName } from "../export/outputs.ts";
+import { OUTPUT_NAMES, type OutputName, outputShapes } from "../export/outputs.ts";
 
 /** What a graph takes; undefined where a size is open. */
 export interface OnnxInput {
@@ -18,16 +18,10 @@ export interface OnnxPorts {
   readonly outputs: ReadonlyMap<OutputName, OnnxPort>;
 }
 
-const AXES: { readonly [K in OutputName]: number } = {
-  last_hidden_state: 3,
-  pooler_output: 2,
-  cls: 2,
-  registers: 3,
-  patches: 3,
-  mean: 2,
-  "cls+mean": 2,
-  attention: 3,
-};
+/** A batch first. */
+const AXES = Object.fromEntries(
+  Object.entries(outputShapes({ width: 1, prefix: 1, patches: 1, heads: 1 })).map(([name, shape]) => [name, 1 + shape.length]),
+) as { readonly [K in OutputName]: number }; // of the same keys
 
 /** `pixel_values float32[batch, 3, 224, 224]`. */
 export function portText({ name, dtype, shape }: OnnxPort): string {

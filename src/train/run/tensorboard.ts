@@ -2,7 +2,7 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { FormatError } from "../../core/index.ts";
+import { concatBytes, FormatError } from "../../core/index.ts";
 import { writeError } from "./write-error.ts";
 
 const CRC_TABLE: Uint32Array = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -52,7 +52,7 @@ function key(field: number, type: number): number[] {
 }
 
 function bytesField(field: number, value: Uint8Array): Uint8Array {
-  return concat([Uint8Array.from([...key(field, BYTES), ...varint(value.length)]), value]);
+  return concatBytes([Uint8Array.from([...key(field, BYTES), ...varint(value.length)]), value]);
 }
 
 function textField(field: number, value: string): Uint8Array {
@@ -60,36 +60,26 @@ function textField(field: number, value: string): Uint8Array {
 }
 
 function doubleField(field: number, value: number): Uint8Array {
-  return concat([Uint8Array.from(key(field, FIXED64)), new Uint8Array(Float64Array.of(value).buffer)]);
+  return concatBytes([Uint8Array.from(key(field, FIXED64)), new Uint8Array(Float64Array.of(value).buffer)]);
 }
 
 function floatField(field: number, value: number): Uint8Array {
-  return concat([Uint8Array.from(key(field, FIXED32)), new Uint8Array(Float32Array.of(value).buffer)]);
+  return concatBytes([Uint8Array.from(key(field, FIXED32)), new Uint8Array(Float32Array.of(value).buffer)]);
 }
 
 function intField(field: number, value: number): Uint8Array {
   return Uint8Array.from([...key(field, VARINT), ...varint(value)]);
 }
 
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
 /** The message `Event` that opens a file: wall_time = 1, file_version = 3. */
 export function encodeVersion(wallTimeSeconds: number): Uint8Array {
-  return concat([doubleField(1, wallTimeSeconds), textField(3, "brain.Event:2")]);
+  return concatBytes([doubleField(1, wallTimeSeconds), textField(3, "brain.Event:2")]);
 }
 
 /** The message `Event` of some scalars: wall_time = 1, step = 2, summary = 5 { value = 1 { tag = 1, simple_value = 2 } }. */
 export function encodeScalars(step: number, values: Readonly<Record<string, number>>, wallTimeSeconds: number): Uint8Array {
-  const summary = Object.entries(values).map(([tag, value]) => bytesField(1, concat([textField(1, tag), floatField(2, value)])));
-  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, concat(summary))]);
+  const summary = Object.entries(values).map(([tag, value]) => bytesField(1, concatBytes([textField(1, tag), floatField(2, value)])));
+  return concatBytes([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, concatBytes(summary))]);
 }
 
 export interface TensorboardPicture {
@@ -102,14 +92,14 @@ export interface TensorboardPicture {
 /** The message `Event` of a picture: value { tag = 1, image = 4 { height = 1, width = 2, colorspace = 3 (RGB), encoded = 4 } }. */
 export function encodePicture(step: number, picture: TensorboardPicture, wallTimeSeconds: number): Uint8Array {
   const { tag, width, height, png } = picture;
-  const image = concat([intField(1, height), intField(2, width), intField(3, 3), bytesField(4, png)]);
-  const value = concat([textField(1, tag), bytesField(4, image)]);
-  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, bytesField(1, value))]);
+  const image = concatBytes([intField(1, height), intField(2, width), intField(3, 3), bytesField(4, png)]);
+  const value = concatBytes([textField(1, tag), bytesField(4, image)]);
+  return concatBytes([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(5, bytesField(1, value))]);
 }
 
 /** `SessionLog { status = START }` at a step (Event.session_log = 7): TensorBoard forgets what an earlier file said of later steps. */
 export function encodeRestart(step: number, wallTimeSeconds: number): Uint8Array {
-  return concat([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(7, intField(1, 1))]);
+  return concatBytes([doubleField(1, wallTimeSeconds), intField(2, step), bytesField(7, intField(1, 1))]);
 }
 
 /** Appends to one event file under `events/`; a resumed run opens a new file. */

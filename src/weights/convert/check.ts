@@ -34,20 +34,25 @@ export interface CheckOptions {
   readonly isFolder: boolean;
 }
 
+type Compared = Pick<CheckOptions, "out" | "expected">;
+
+/** Gives the number of tensors that were read and found the same. */
+async function compareAll(read: LazyTensors["read"], { out, expected }: Compared): Promise<number> {
+  for (const name of expected.shapes.keys())
+    if (!isSame(await read(name), await expected.read(name))) throw differs(`"${name}" has other values`, out);
+  return expected.shapes.size;
+}
+
 /** Opens a written model as any other and compares it. Gives the number of tensors. Throws FormatError for one that is not the same. */
 export async function checkModel(path: string, { out, expected, config, isFolder }: CheckOptions): Promise<number> {
   await using again = await openBackbone(path, isFolder ? {} : { arch: config });
   if (JSON.stringify(settingsOf(again.config)) !== JSON.stringify(settingsOf(config))) throw differs("it is another network", out);
-  for (const name of expected.shapes.keys())
-    if (!isSame(await again.params.read(name), await expected.read(name))) throw differs(`"${name}" has other values`, out);
-  return expected.shapes.size;
+  return await compareAll(again.params.read, { out, expected });
 }
 
 /** Compares the tensors of a written file by their own names. Gives their number. Throws FormatError for one that is not the same. */
-export async function checkTensors(path: string, { out, expected }: Pick<CheckOptions, "out" | "expected">): Promise<number> {
+export async function checkTensors(path: string, { out, expected }: Compared): Promise<number> {
   await using again = await openTensors(path);
   if (again.entries.size !== expected.shapes.size) throw differs(`it has ${again.entries.size} tensors`, out);
-  for (const name of expected.shapes.keys())
-    if (!isSame(await again.read(name), await expected.read(name))) throw differs(`"${name}" has other values`, out);
-  return expected.shapes.size;
+  return await compareAll((name) => again.read(name), { out, expected });
 }

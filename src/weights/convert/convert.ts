@@ -1,9 +1,8 @@
 /** @file Any checkpoint of the family to another format or naming: written aside, read again, compared, and only then in its place. */
-import { rename, rm, stat, writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { ConfigError, InternalError, type JobOptions, UsageError } from "../../core/index.ts";
 import { type BackboneConfig, isViT } from "../../nn/index.ts";
-import { replaceDirAtomic } from "../atomic-file.ts";
 import type { BackboneSource, LazyTensors, OpenBackbone } from "../folder/backbone.ts";
 import { convnextToHuggingFaceConfig } from "../folder/convnext-config.ts";
 import { configText, huggingFaceConfigText } from "../folder/hf-config.ts";
@@ -12,6 +11,7 @@ import { resnetToTimmConfig } from "../folder/timm-config.ts";
 import { convnextToTimmConfig, vitToTimmConfig } from "../folder/timm-names.ts";
 import { defaultProcessor, PIXEL_NUMBERS } from "../folder/write-model.ts";
 import { resolveModelPath } from "../hub/cache.ts";
+import { writeFolderLookedAt, writeLookedAt } from "../looked-at.ts";
 import type { Naming } from "../names/index.ts";
 import { type StreamedTensor, writeSafetensors } from "../safetensors.ts";
 import { checkModel, checkTensors } from "./check.ts";
@@ -119,28 +119,9 @@ function watched(tensors: Plan["tensors"], { signal, onProgress }: JobOptions): 
   );
 }
 
-/** Writes and checks a folder before it takes its place. */
-async function writeFolder(out: string, plan: Plan, tensors: Plan["tensors"]): Promise<number> {
-  let checked = 0;
-  await replaceDirAtomic(out, async (dir) => {
-    await writeSafetensors(join(dir, WEIGHTS), tensors, { format: "pt" });
-    for (const [name, text] of Object.entries(plan.beside ?? {})) await writeFile(join(dir, name), text);
-    checked = await plan.check(dir);
-  });
-  return checked;
-}
-
-/** Writes and checks a file before it takes its place. */
-async function writeFileChecked(out: string, plan: Plan, tensors: Plan["tensors"]): Promise<number> {
-  const aside = `${out}.unchecked-${process.pid}`;
-  try {
-    await writeSafetensors(aside, tensors, { format: "pt" });
-    const checked = await plan.check(aside);
-    await rename(aside, out);
-    return checked;
-  } finally {
-    await rm(aside, { force: true });
-  }
+async function writeFolder(dir: string, { beside = {} }: Plan, tensors: Plan["tensors"]): Promise<void> {
+  await writeSafetensors(join(dir, WEIGHTS), tensors, { format: "pt" });
+  for (const [name, text] of Object.entries(beside)) await writeFile(join(dir, name), text);
 }
 
 function countOf({ shapes }: LazyTensors): number {
@@ -173,7 +154,9 @@ export async function convertModel(src: string, options: ConvertOptions): Promis
   checkApart(model.file, out);
   const plan = planOf(model, options, isFolder);
   const tensors = watched(plan.tensors, options);
-  const checked = isFolder ? await writeFolder(out, plan, tensors) : await writeFileChecked(out, plan, tensors);
+  const checked = isFolder
+    ? await writeFolderLookedAt(out, { write: (dir) => writeFolder(dir, plan, tensors), look: plan.check })
+    : await writeLookedAt(out, { write: (path) => writeSafetensors(path, tensors, { format: "pt" }), look: plan.check });
   const written = await stat(isFolder ? join(out, WEIGHTS) : out);
   if (checked === 0) throw new InternalError(`Cannot convert "${src}": nothing was compared`);
   return {

@@ -37,6 +37,11 @@ export async function readParams({ config, source, params }: OpenNetwork): Promi
   return { config, source, tensors };
 }
 
+/** The float32 tensors of a network as what `Encoder` takes. */
+export function float32Of(tensors: ReadonlyMap<string, HostTensor>): Map<string, Float32Array> {
+  return new Map([...tensors].flatMap(([name, { data }]) => (data instanceof Float32Array ? [[name, data] as const] : [])));
+}
+
 /** Where a backbone came from. */
 interface Origin {
   /** What stands in `preprocessor_config.json` (or in timm's `config.json`), where there is one beside the file. */

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError } from "../../core/index.ts";
-import type { WireField } from "../../engine/onnx/index.ts";
+import { FIELDS, type WireField } from "../../engine/onnx/index.ts";
 import { allOf, lastOf, readEntry } from "./fields.ts";
 
 /** Where a weight's bytes lie. */
@@ -14,9 +14,7 @@ export interface ExternalPart {
   readonly length: number;
 }
 
-// Field numbers of TensorProto (ONNX 1.17).
-const TENSOR = { external: 13, location: 14 } as const;
-const EXTERNAL = 1;
+const { EXTERNAL, TENSOR } = FIELDS;
 
 interface Tensor {
   readonly name: string;

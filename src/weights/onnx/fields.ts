@@ -1,5 +1,5 @@
 /** @file Fields of a protobuf message by number. */
-import { readFields, readText, type WireField } from "../../engine/onnx/index.ts";
+import { FIELDS, readFields, readText, type WireField } from "../../engine/onnx/index.ts";
 
 /** Every value of a field. */
 export function allOf(fields: readonly WireField[], field: number): readonly WireField[] {
@@ -20,5 +20,5 @@ export function textOf(fields: readonly WireField[], field: number): string {
 /** A StringStringEntryProto. */
 export function readEntry({ bytes }: WireField): readonly [key: string, value: string] {
   const fields = [...readFields(bytes)];
-  return [textOf(fields, 1), textOf(fields, 2)];
+  return [textOf(fields, FIELDS.ENTRY.key), textOf(fields, FIELDS.ENTRY.value)];
 }

@@ -1,6 +1,6 @@
 /** @file What an ONNX file says of itself: inputs, outputs, weights, where those lie, and what is written beside. No weight is read. */
 import { FormatError } from "../../core/index.ts";
-import { readFields, readPacked, readText, type WireField } from "../../engine/onnx/index.ts";
+import { FIELDS, readFields, readInts, readText, type WireField } from "../../engine/onnx/index.ts";
 import { type ElementType, elementBytes, elementType } from "./element-types.ts";
 import { externalOf, type ExternalPart } from "./external-part.ts";
 import { allOf, lastOf, readEntry, textOf } from "./fields.ts";
@@ -41,17 +41,7 @@ export interface OnnxInfo {
   readonly convolution: FirstConvolution | undefined;
 }
 
-// Field numbers of onnx.proto (ONNX 1.17).
-const MODEL = { irVersion: 1, producer: 2, producerVersion: 3, graph: 7, opset: 8, metadata: 14, functions: 25 } as const;
-const OPSET = { domain: 1, version: 2 } as const;
-const GRAPH = { node: 1, initializer: 5, input: 11, output: 12, sparse: 15 } as const;
-const FUNCTION = { node: 7 } as const;
-const NODE = { input: 1, output: 2, op: 4, attribute: 5 } as const;
-const ATTRIBUTE = { name: 1, tensor: 5, graph: 6, ints: 8, tensors: 10, graphs: 11, sparse: 22, sparses: 23 } as const;
-const SPARSE = { values: 1, indices: 2 } as const;
-const TENSOR = { dims: 1, dtype: 2, name: 8 } as const;
-const VALUE = { name: 1, type: 2 } as const;
-const TYPE = { tensor: 1, dtype: 1, shape: 2, dimValue: 1, dimName: 2 } as const;
+const { ATTRIBUTE, FUNCTION, GRAPH, MODEL, NODE, OPSET, SPARSE, TENSOR, TYPE, VALUE } = FIELDS;
 
 /** Graphs inside of attributes inside of graphs: more than this is no file that anyone writes. */
 const MAX_DEPTH = 16;
@@ -140,7 +130,7 @@ interface TensorInfo {
 function readTensor(bytes: Uint8Array, path: string): TensorInfo {
   const fields = [...readFields(bytes)];
   const name = textOf(fields, TENSOR.name);
-  const dims = allOf(fields, TENSOR.dims).flatMap((f) => (f.bytes.length > 0 ? readPacked(f.bytes) : [f.number]));
+  const dims = readInts(fields, TENSOR.dims);
   const count = dims.reduce((n, dim) => n * dim, 1);
   if (!dims.every((dim) => dim >= 0) || !Number.isSafeInteger(count)) fail(path, `its weight "${name}" has the shape [${dims.join(", ")}]`);
   const dtype = elementType(lastOf(fields, TENSOR.dtype)?.number ?? 0);
@@ -224,14 +214,13 @@ function convolutionOf(nodes: readonly Uint8Array[], input: string | undefined):
     if (from === undefined || !pictures.has(readText(from.bytes))) continue;
     if (HANDING_ON.has(op)) pictures.add(textOf(fields, NODE.output));
     if (op !== "Conv") continue;
-    const ints = new Map(allOf(fields, NODE.attribute).map((f) => readInts(f.bytes)));
+    const ints = new Map(allOf(fields, NODE.attribute).map(({ bytes }) => intsOf(bytes)));
     return { kernel: ints.get("kernel_shape") ?? [], strides: ints.get("strides") ?? [] };
   }
   return undefined;
 }
 
-function readInts(bytes: Uint8Array): readonly [name: string, values: readonly number[]] {
+function intsOf(bytes: Uint8Array): readonly [name: string, values: readonly number[]] {
   const fields = [...readFields(bytes)];
-  const values = allOf(fields, ATTRIBUTE.ints).flatMap((f) => (f.bytes.length > 0 ? readPacked(f.bytes) : [f.number]));
-  return [textOf(fields, ATTRIBUTE.name), values];
+  return [textOf(fields, ATTRIBUTE.name), readInts(fields, ATTRIBUTE.ints)];
 }

@@ -23,7 +23,8 @@ import {
   sumAll,
   type Tensor,
 } from "../../trace/index.ts";
-import { decodeModel, type OnnxModel, type OnnxNode } from "../proto.ts";
+import { decodeModel } from "../proto-decode.ts";
+import type { OnnxModel, OnnxNode } from "../proto.ts";
 import { chunkSizes } from "./attention.ts";
 import { lowerStage } from "./index.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { gradients } from "../../grad/index.ts";
 import { optimize } from "../../passes/index.ts";
 import { Builder, conv, type ConvOptions, gather, maxPool, scatterAdd, sumAll, type Tensor } from "../../trace/index.ts";
-import { decodeModel } from "../proto.ts";
+import { decodeModel } from "../proto-decode.ts";
 import { lowerStage } from "./index.ts";
 import { imageChunks } from "./spatial.ts";
 

@@ -1,31 +1,14 @@
 /** @file A graph on onnxruntime-web: stages run one after the other, so that equal blocks share a session and a run can be stopped between. */
 import type { InferenceSession, Tensor } from "onnxruntime-web";
-import { type DType, InternalError, PlatformError, ShapeError, formatType, sizeOf, type TypedArray } from "../../../core/index.ts";
-import type { Graph, GraphInput, GraphOutput, Value } from "../../ir/index.ts";
+import { InternalError, PlatformError, type TypedArray } from "../../../core/index.ts";
+import type { Graph, Value } from "../../ir/index.ts";
 import { type LoweredStage, lowerStage } from "../../onnx/index.ts";
 import { cut } from "../../passes/index.ts";
+import { givenOrNew } from "../buffers.ts";
 import type { CompileOptions, Program, RunOptions } from "../device.ts";
 import { inTurn, type WebBackend } from "./ort-web.ts";
 import type { SharedSession, WebSessions } from "./sessions.ts";
 import type { WebTensors } from "./tensors.ts";
-
-const ALLOCATE: { readonly [K in DType]: (n: number) => TypedArray } = {
-  f32: (n) => new Float32Array(n),
-  f64: (n) => new Float64Array(n),
-  bf16: (n) => new Uint16Array(n),
-  i32: (n) => new Int32Array(n),
-  i64: (n) => new BigInt64Array(n),
-  bool: (n) => new Uint8Array(n),
-  u8: (n) => new Uint8Array(n),
-};
-
-function givenOrNew({ name, value: { dtype, shape } }: GraphInput | GraphOutput, given: CompileOptions["inputs"]): TypedArray {
-  const view = given?.get(name) ?? ALLOCATE[dtype](sizeOf(shape));
-  if (view.length === sizeOf(shape)) return view;
-  throw new ShapeError(
-    `Cannot compile: "${name}" is ${formatType(dtype, shape)}, its buffer has ${view.length} values; pass one of ${sizeOf(shape)}`,
-  );
-}
 
 interface Step {
   readonly region: string;
