@@ -7,10 +7,10 @@
  * The peer is `python bench/peers/load.py` (torch, transformers) on the same folder and file. With --peer both run in turn, timed by the
  * same clock from spawn to the printed feature; both print the first four numbers, which are compared. File caches are warm.
  */
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { timeUntil } from "./lib/time-until.ts";
 import { median } from "./lib/timing.ts";
 
 const { values } = parseArgs({
@@ -32,7 +32,6 @@ import { loadModel } from ${JSON.stringify(library.href)};
 const model = await loadModel(process.argv[1]);
 const { cls } = await model.embed(process.argv[2]);
 console.log("feature", Array.from(cls.subarray(0, 4), (x) => x.toFixed(4)).join(" "));
-process.exit();
 `;
 
 interface First {
@@ -40,25 +39,9 @@ interface First {
   readonly feature: readonly number[];
 }
 
-/** Time from spawn to the printed feature. */
-function timeFirst(command: string, args: readonly string[]): Promise<First> {
-  return new Promise((resolve, reject) => {
-    const started = performance.now();
-    const child = spawn(command, [...args], { stdio: ["ignore", "pipe", "pipe"] });
-    let [text, errors] = ["", ""];
-    let ms = NaN;
-    child.stderr.on("data", (chunk: Buffer) => void (errors += String(chunk)));
-    child.stdout.on("data", (chunk: Buffer) => {
-      text += String(chunk);
-      if (Number.isNaN(ms) && /^feature .*\n/m.test(text)) ms = performance.now() - started;
-    });
-    child.on("error", reject);
-    child.on("close", () => {
-      const found = /^feature (.*)$/m.exec(text)?.[1];
-      if (found === undefined) reject(new Error(`Cannot time ${command}: it printed no feature; it said:\n${text}${errors}`));
-      else resolve({ ms, feature: found.split(" ").map(Number) });
-    });
-  });
+async function timeFirst(command: string, args: readonly string[]): Promise<First> {
+  const { ms, match } = await timeUntil(/^feature (.*)\n/m, command, args);
+  return { ms, feature: (match[1] ?? "").split(" ").map(Number) };
 }
 
 const [ours, theirs]: [First[], First[]] = [[], []];

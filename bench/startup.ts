@@ -10,7 +10,6 @@
  * The peer is `python bench/peers/startup.py --data DIR --batch 8` (torch, timm, lightly): import to the end of the first DINO step with
  * the same sizes. With --peer both run in turn, timed by the same clock.
  */
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -19,6 +18,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Rng } from "../src/core/index.ts";
 import { encodeJpeg } from "../src/images/node/index.ts";
+import { timeUntil } from "./lib/time-until.ts";
+import { median } from "./lib/timing.ts";
 
 const { values } = parseArgs({
   options: {
@@ -50,31 +51,6 @@ async function drawPhotos(folder: string): Promise<void> {
   }
 }
 
-/** ms from spawn to the first output that `seen` matches; the process is stopped then. */
-function timeUntil(seen: RegExp, command: string, args: readonly string[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const started = performance.now();
-    const child = spawn(command, [...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
-    let text = "";
-    let ms: number | undefined;
-    const read = (chunk: Buffer): void => {
-      text += String(chunk);
-      if (ms !== undefined || !seen.test(text)) return;
-      ms = performance.now() - started;
-      child.kill("SIGKILL");
-    };
-    child.stdout.on("data", read);
-    child.stderr.on("data", read);
-    child.on("error", reject);
-    child.on("close", () => {
-      if (ms === undefined) reject(new Error(`Cannot time ${command}: it ended before its first step; it said:\n${text}`));
-      else resolve(ms);
-    });
-  });
-}
-
-const median = (xs: readonly number[]): number => Math.round(xs.toSorted((a, b) => a - b)[xs.length >> 1] ?? NaN);
-
 const temp = await mkdtemp(join(tmpdir(), "tricera-startup-"));
 try {
   if (values.data === undefined) await drawPhotos(temp);
@@ -97,22 +73,23 @@ try {
       values.batch,
     ];
     try {
-      ours.push(await timeUntil(/training .*\b1\/1 steps/, process.execPath, [join(root, "bin/tricera.js"), "train", ...options, ...sets]));
+      const args = [join(root, "bin/tricera.js"), "train", ...options, ...sets];
+      ours.push((await timeUntil(/training .*\b1\/1 steps/, process.execPath, args, { cwd: root })).ms);
     } finally {
       await rm(out, { recursive: true, force: true });
     }
     const peerOptions = [join(root, "bench/peers/startup.py"), "--data", data, "--batch", values.batch];
-    if (values.peer !== undefined) theirs.push(await timeUntil(/^step 1 /m, values.peer, peerOptions));
+    if (values.peer !== undefined) theirs.push((await timeUntil(/^step 1 /m, values.peer, peerOptions, { cwd: root })).ms);
   }
   const peer =
     theirs.length === 0
       ? {}
       : {
-          peer_first_step_ms: median(theirs),
+          peer_first_step_ms: Math.round(median(theirs)),
           peer_runs_ms: theirs.map(Math.round),
           ratio: Math.round((1000 * median(ours)) / median(theirs)) / 1000,
         };
-  const result = { script: "startup", model: "vit_tiny_patch16", batch: Number(values.batch), first_step_ms: median(ours) };
+  const result = { script: "startup", model: "vit_tiny_patch16", batch: Number(values.batch), first_step_ms: Math.round(median(ours)) };
   console.log(JSON.stringify({ ...result, runs_ms: ours.map(Math.round), ...peer }));
 } finally {
   await rm(temp, { recursive: true, force: true });

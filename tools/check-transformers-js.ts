@@ -11,40 +11,12 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { type HostTensor, Rng, sizeOf } from "../src/core/index.ts";
+import { Rng } from "../src/core/index.ts";
 import { exportModel, loadModel, openEncoder, type WeightDType } from "../src/features/index.ts";
 import { openCpu } from "../src/engine/runtime/index.ts";
 import { encodeJpeg } from "../src/images/node/index.ts";
-import { type BackboneConfig, backboneSpecs, initParam, type ViTConfig } from "../src/nn/index.ts";
-import { type WritableConfig, writeModelFolder } from "../src/weights/index.ts";
-
-const V1: ViTConfig = {
-  imageSizePx: 112,
-  patchSizePx: 14,
-  width: 48,
-  depth: 3,
-  heads: 3,
-  mlpRatio: 4,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
-const V2: ViTConfig = { ...V1, layerScale: 1, maskToken: true };
-const CASES: Readonly<Record<string, WritableConfig>> = {
-  ViTModel: V1,
-  Dinov2Model: V2,
-  Dinov2WithRegistersModel: { ...V2, registers: 4, posInterpolation: "size-antialias" },
-  DINOv3ViTModel: {
-    ...V2,
-    patchSizePx: 16,
-    layerNormEps: 1e-5,
-    positions: "rope",
-    registers: 4,
-    registerName: "storage_tokens",
-    keyBiasMask: true,
-    rope: { base: 100, rescale: 2 },
-  },
-  DINOv3ConvNextModel: { family: "convnext", depths: [1, 2, 2, 1], widths: [12, 20, 28, 36] },
-};
+import { writeModelFolder } from "../src/weights/index.ts";
+import { SMALL_NETWORKS, smallWeights } from "./lib/small-networks.ts";
 
 /** Runs in FOLDER: prints where it wrote, for each picture, the pixels and the tokens. */
 const RUNNER = `
@@ -84,18 +56,6 @@ interface Found {
 const DTYPES: { readonly [K in WeightDType]: string } = { f32: "fp32", f16: "fp16", int8: "q8" };
 /** The worst cosine that the export's own check lets pass. */
 const WORST: { readonly [K in WeightDType]: number } = { f32: 0.99999, f16: 0.9999, int8: 0.98 };
-
-/** Weights that are all in use: about what training gives, norms near one. */
-function randomWeights(config: BackboneConfig, rng: Rng): Map<string, HostTensor> {
-  return new Map(
-    backboneSpecs(config).map((spec) => {
-      const data = new Float32Array(sizeOf(spec.shape));
-      initParam({ ...spec, init: { kind: "normal", std: 0.2 } }, data, rng);
-      if (/norm\d?\.weight$|gamma$/.test(spec.name)) for (const [i, x] of data.entries()) data[i] = Math.abs(x + 1);
-      return [spec.name, { dtype: "f32", shape: spec.shape, data }] as const;
-    }),
-  );
-}
 
 /** Pictures with large and small shapes, of several proportions. */
 async function makePhotos(dir: string, sizes: readonly (readonly [width: number, height: number])[]): Promise<void> {
@@ -249,8 +209,8 @@ async function main(folder: string, given: string | undefined): Promise<number> 
       await makePhotos(photos, PHOTO_SIZES);
     }
     if (!readdirSync(photos).some((name) => /\.jpe?g$/.test(name))) throw new Error(`Cannot check: "${photos}" has no .jpg; give others`);
-    for (const [name, config] of Object.entries(CASES)) {
-      await writeModelFolder(join(root, `${name}-source`), { config, tensors: randomWeights(config, new Rng(1).split(name)) });
+    for (const [name, config] of Object.entries(SMALL_NETWORKS)) {
+      await writeModelFolder(join(root, `${name}-source`), { config, tensors: smallWeights(config) });
       for (const variant of VARIANTS) bad += (await checkCase(name, variant, { folder, root, photos })) ? 0 : 1;
     }
     return bad === 0 ? 0 : 1;

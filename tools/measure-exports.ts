@@ -7,54 +7,21 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { type HostTensor, Rng, sizeOf } from "../src/core/index.ts";
 import { exportModel, type WeightDType } from "../src/features/index.ts";
-import { type BackboneConfig, backboneSpecs, initParam, type ViTConfig, vitPreset } from "../src/nn/index.ts";
+import { vitPreset } from "../src/nn/index.ts";
 import { type WritableConfig, writeModelFolder } from "../src/weights/index.ts";
+import { SMALL_NETWORKS, smallWeights } from "./lib/small-networks.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 112,
-  patchSizePx: 14,
-  width: 48,
-  depth: 3,
-  heads: 3,
-  mlpRatio: 4,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
-const V2: ViTConfig = { ...V1, layerScale: 1, maskToken: true };
 const MADE: Readonly<Record<string, WritableConfig>> = {
-  "DINO, small": V1,
-  "DINOv2, small": V2,
-  "DINOv2 with registers, small": { ...V2, registers: 4, posInterpolation: "size-antialias" },
-  "DINOv3, small": {
-    ...V2,
-    patchSizePx: 16,
-    layerNormEps: 1e-5,
-    positions: "rope",
-    registers: 4,
-    registerName: "storage_tokens",
-    keyBiasMask: true,
-    rope: { base: 100, rescale: 2 },
-  },
-  "ConvNeXt, small": { family: "convnext", depths: [1, 2, 2, 1], widths: [12, 20, 28, 36] },
+  "DINO, small": SMALL_NETWORKS.ViTModel,
+  "DINOv2, small": SMALL_NETWORKS.Dinov2Model,
+  "DINOv2 with registers, small": SMALL_NETWORKS.Dinov2WithRegistersModel,
+  "DINOv3, small": SMALL_NETWORKS.DINOv3ViTModel,
+  "ConvNeXt, small": SMALL_NETWORKS.DINOv3ConvNextModel,
 };
 const SIZED: Readonly<Record<string, WritableConfig>> = {
   "ViT-S/14 (DINOv2)": { ...vitPreset("dinov2_vits14"), posInterpolation: "size" },
 };
-
-/** Weights that are all in use: about what training gives, norms near one. */
-function randomWeights(config: BackboneConfig, { std }: { readonly std: number }): Map<string, HostTensor> {
-  const rng = new Rng(1);
-  return new Map(
-    backboneSpecs(config).map((spec) => {
-      const data = new Float32Array(sizeOf(spec.shape));
-      initParam({ ...spec, init: { kind: "normal", std } }, data, rng);
-      if (/norm\d?\.weight$|gamma$/.test(spec.name)) for (const [i, x] of data.entries()) data[i] = Math.abs(x + 1);
-      return [spec.name, { dtype: "f32", shape: spec.shape, data }] as const;
-    }),
-  );
-}
 
 const DTYPES = ["f32", "f16", "int8"] as const;
 const SEEDS = 10;
@@ -93,7 +60,7 @@ async function main(models: readonly string[]): Promise<void> {
     for (const [name, config] of [...Object.entries(MADE), ...Object.entries(SIZED)]) {
       const isSized = name in SIZED;
       const model = join(root, name.replaceAll("/", " "));
-      await writeModelFolder(model, { config, tensors: randomWeights(config, { std: isSized ? 0.05 : 0.2 }) });
+      await writeModelFolder(model, { config, tensors: smallWeights(config, { std: isSized ? 0.05 : 0.2 }) });
       print(await measure(name, model, { root, seeds: isSized ? 1 : SEEDS }));
     }
   } finally {

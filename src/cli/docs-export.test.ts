@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { writePicture } from "../features/testing/tiny-model.ts";
-import { weightsInUse } from "../features/testing/weights-in-use.ts";
+import { weightsInUse } from "../features/testing/small-networks.ts";
 import type { ViTConfig } from "../nn/index.ts";
 import { writeModelFolder } from "../weights/index.ts";
-import { main } from "./main.ts";
+import { runCli } from "./testing/run-cli.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const PYTHON = process.env["TRICERA_PYTHON"] ?? "python3";
@@ -58,11 +58,8 @@ test("docs/export.md: its commands run one after another", async () => {
   const lines = (await codeOf("sh", "")).trim().split("\n");
   expect(lines.length).toBeGreaterThan(8);
   for (const line of lines) {
-    const output: string[] = [];
-    const keep = (text: string): void => void output.push(text);
-    const terminal = { out: keep, err: keep, isScreen: false, columns: 80, nowMs: () => performance.now() };
-    const code = await main(line.split(/\s+/).slice(2), { terminal });
-    expect(code, `${line}\n${output.join("")}`).toBe(0);
+    const { code, all } = await runCli(line.split(/\s+/).slice(2));
+    expect(code, `${line}\n${all}`).toBe(0);
   }
   for (const file of ["first.onnx", "small.onnx", "first-hf/onnx/model.onnx", "first.safetensors", "dinov2.onnx_data", "same.safetensors"])
     expect(existsSync(join(dir, file)), file).toBe(true);

@@ -10,7 +10,8 @@ import { Rng } from "../core/index.ts";
 import { TINY as TINY_VIT, writeTinyModel } from "../features/testing/tiny-model.ts";
 import { encodeJpeg } from "../images/node/index.ts";
 import { COMMANDS } from "./commands/index.ts";
-import { findCommand, main } from "./main.ts";
+import { findCommand } from "./main.ts";
+import { runCli } from "./testing/run-cli.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = ["README.md", "CONTRIBUTING.md", ...globSync("{docs,notes}/**/*.md", { cwd: root })];
@@ -142,11 +143,8 @@ function smallOf(argv: readonly string[]): readonly string[] {
 /** Runs a page's line as it stands, but small; what it printed is the message where it fails. */
 async function runLine(line: string): Promise<void> {
   const argv = wordsOf(line).map((word) => word.replace(/^~\//, `${dir}/`));
-  const output: string[] = [];
-  const keep = (text: string): void => void output.push(text);
-  const terminal = { out: keep, err: keep, isScreen: false, columns: 80, nowMs: () => performance.now() };
-  const code = await main([...argv, ...smallOf(argv)], { terminal });
-  expect(code, `${line}\n${output.join("")}`).toBe(0);
+  const { code, all } = await runCli([...argv, ...smallOf(argv)]);
+  expect(code, `${line}\n${all}`).toBe(0);
 }
 
 describe("docs/methods.md", () => {

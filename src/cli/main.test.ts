@@ -8,21 +8,10 @@ import { expect, test } from "vitest";
 import { FormatError, InternalError, UsageError } from "../core/index.ts";
 import { COMMANDS } from "./commands/index.ts";
 import { formatRun } from "./library.ts";
-import { main } from "./main.ts";
 import { exitCodeOf, formatError } from "./print-error.ts";
+import { type CliRun, runCli } from "./testing/run-cli.ts";
 
-async function run(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isScreen: false,
-    columns: 80,
-    nowMs: () => 0,
-  };
-  const code = await main(argv, { terminal });
-  return { code, out: out.join(""), err: err.join("") };
-}
+const run = (...argv: readonly string[]): Promise<CliRun> => runCli(argv);
 
 test.each(COMMANDS.map(({ name }) => name))("tricera %s --help shows options and examples", async (name) => {
   const { code, out } = await run(...name.split(" "), "--help");

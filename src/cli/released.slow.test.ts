@@ -10,7 +10,7 @@ import { writeSafetensors } from "../weights/index.ts";
 import { change, COMMIT, HubServer, serve, sha256 } from "../weights/hub/testing/hub-server.ts";
 import { randomBackbone } from "../weights/testing/random-weights.ts";
 import { writeTorch } from "../weights/testing/write-torch.ts";
-import { main } from "./main.ts";
+import { runCli } from "./testing/run-cli.ts";
 
 /** Released weights cannot be had everywhere: files of the same sizes, names and layout stand in, from a hub on loopback. */
 const PATCHES = 32 ** 2; // of 16 px in 518 px, the rest is not seen
@@ -19,12 +19,9 @@ let dir = "";
 let hub: HubServer;
 
 async function run(line: string): Promise<string> {
-  const output: string[] = [];
-  const keep = (text: string): void => void output.push(text);
-  const terminal = { out: keep, err: keep, isScreen: false, columns: 100, nowMs: () => performance.now() };
-  const code = await main(line.split(" "), { terminal });
-  expect(code, `${line}\n${output.join("")}`).toBe(0);
-  return output.join("");
+  const { code, all } = await runCli(line.split(" "));
+  expect(code, `${line}\n${all}`).toBe(0);
+  return all;
 }
 
 /** A backbone's tensors as Meta's file has them: our names are theirs. */

@@ -9,7 +9,7 @@ import { openCpu } from "../engine/runtime/index.ts";
 import { IMAGENET_MEAN, IMAGENET_STD } from "../images/index.ts";
 import { CONVNEXT_PRESETS, resnetPreset } from "../nn/index.ts";
 import { convnextToHuggingFaceConfig, writeModelFolder, writeSafetensors } from "../weights/index.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/conv-weights.ts";
+import { randomBackbone, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/random-weights.ts";
 import { embed } from "./embed.ts";
 import type { Pooling } from "./trace-encoder.ts";
 import { openModel } from "./model.ts";
@@ -52,7 +52,7 @@ describe("openModel() gives what the reference gives:", () => {
     const golden = loadGolden("models", "hf_dinov3_convnext");
     const { hidden_sizes: widths, depths } = golden.json["config"] as Record<"hidden_sizes" | "depths", [number, number, number, number]>; // ours
     const dir = join(root, "hf");
-    await writeModelFolder(dir, { config: TINY_CONVNEXT, tensors: convWeights(TINY_CONVNEXT) });
+    await writeModelFolder(dir, { config: TINY_CONVNEXT, tensors: randomBackbone(TINY_CONVNEXT) });
     await writeSafetensors(join(dir, "model.safetensors"), goldenPart(golden, "w."));
     await writeFile(join(dir, "config.json"), JSON.stringify(convnextToHuggingFaceConfig({ family: "convnext", widths, depths })));
     const y = goldenTensor(golden, "y.last_hidden_state");
@@ -103,7 +103,7 @@ describe.each([
   };
 
   test("pools are parts of the tokens: cls, mean, cls+mean, patch, all", async () => {
-    await writeSafetensors(model(), convWeights(config));
+    await writeSafetensors(model(), randomBackbone(config));
     const [all, cls, mean, both, patch] = [
       await table("all"),
       await table("cls"),
@@ -135,7 +135,7 @@ describe.each([
   });
 
   test("attention, and sizes off its grid, are refused", async () => {
-    await writeSafetensors(model(), convWeights(config));
+    await writeSafetensors(model(), randomBackbone(config));
     using device = openCpu({ threads: 1 });
     const { encoder } = await openModel(model(), device);
     using closing = encoder;

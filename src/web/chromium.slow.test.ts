@@ -9,7 +9,7 @@ import { decodeImage } from "../images/node/index.ts";
 import { PIL_CASES } from "../images/testing/pil-cases.ts";
 import type { BackboneConfig, ViTConfig } from "../nn/index.ts";
 import { writeModelFolder } from "../weights/index.ts";
-import { convWeights, TINY_CONVNEXT } from "../weights/testing/conv-weights.ts";
+import { randomBackbone, TINY_CONVNEXT } from "../weights/testing/random-weights.ts";
 import { bundleWeb, whyNoBrowser } from "./testing/bundle.ts";
 import { openChromium } from "./testing/chromium.ts";
 import type { loadModel as loadInPage, LoadModelOptions } from "./load-model.ts";
@@ -57,7 +57,7 @@ describe.skipIf(missing !== undefined)(`tricera/web in Chromium${missing === und
     await bundleWeb(join(root, "dist"), "./inside.ts");
     await writeTinyModel(join(root, "plain"));
     await writeTinyModel(join(root, "registers"), { config: REGISTERS });
-    await writeModelFolder(join(root, "convnext"), { config: TINY_CONVNEXT, tensors: convWeights(TINY_CONVNEXT) });
+    await writeModelFolder(join(root, "convnext"), { config: TINY_CONVNEXT, tensors: randomBackbone(TINY_CONVNEXT) });
     await writeModelFolder(join(root, "rope"), { config: ROPE, tensors: randomWeights(ROPE, 3) });
     await writePicture(join(root, "1.png"), { colour: [10, 20, 200], seed: 1 });
     await writeFile(join(root, "index.html"), PAGE);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError, ShapeError } from "../core/index.ts";
 import { decodeSafetensors, encodeSafetensors, readBackbone, resnetToTimmConfig, toHuggingFace } from "../weights/index.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/conv-weights.ts";
+import { randomBackbone, TINY_CONVNEXT, TINY_RESNET } from "../weights/testing/random-weights.ts";
 import { randomWeights, TINY, writeTinyModel } from "../features/testing/tiny-model.ts";
 import { chosenFiles, type NamedBlob } from "./model-files.ts";
 import { readModel } from "./open-model.ts";
@@ -66,7 +66,7 @@ describe("readModel() of chosen files", () => {
   });
 
   test("reads a bare file of weights under any name", async () => {
-    const bare = file("some.safetensors", new Uint8Array(encodeSafetensors(convWeights(TINY_CONVNEXT))));
+    const bare = file("some.safetensors", new Uint8Array(encodeSafetensors(randomBackbone(TINY_CONVNEXT))));
     expect((await readModel(chosenFiles([bare]), {})).config).toEqual(TINY_CONVNEXT);
     const vit = chosenFiles([file("tiny.safetensors", bytes.get("model.safetensors") ?? "")]);
     await expect(readModel(vit, {})).rejects.toThrow(/do not say how many heads they have/);
@@ -105,7 +105,7 @@ describe("readModel() of chosen files", () => {
     const processor = { size: { shortest_edge: 40 }, crop_size: { height: 32, width: 32 }, do_center_crop: true, resample: 3 };
     const numbers = { image_mean: [0.5, 0.5, 0.5], image_std: [0.25, 0.25, 0.25] };
     const described = JSON.stringify(resnetToTimmConfig(config, { ...processor, ...numbers }));
-    const weights = new Uint8Array(encodeSafetensors(convWeights(config)));
+    const weights = new Uint8Array(encodeSafetensors(randomBackbone(config)));
     const read = await readModel(chosenFiles([file("config.json", described), file("model.safetensors", weights)]), {});
     expect(read.config).toEqual(config);
     expect(read.preprocessing).toMatchObject({ imageSizePx: 32, resize: "short-side", cropRatio: 0.8, mean: [0.5, 0.5, 0.5] });

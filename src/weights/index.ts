@@ -26,6 +26,7 @@ export {
 export type { Backbone, BackboneSource, LazyTensors, OpenBackbone } from "./folder/backbone.ts";
 export { float32Of } from "./folder/backbone.ts";
 export { CONVERT_TARGETS, convertModel, type ConvertOptions, type ConvertResult, type ConvertTarget } from "./convert/convert.ts";
+export { presetNameOf } from "./convert/preset-name.ts";
 export { readDescribedConfig } from "./folder/open-network.ts";
 export { openBackbone, readBackbone, type ReadBackboneOptions } from "./folder/read-backbone.ts";
 export { convnextFromHuggingFaceConfig, convnextToHuggingFaceConfig } from "./folder/convnext-config.ts";

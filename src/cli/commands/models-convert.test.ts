@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { vitPreset } from "../../nn/index.ts";
 import { type ConvertResult, readBackbone, writeSafetensors } from "../../weights/index.ts";
 import { randomBackbone } from "../../weights/testing/random-weights.ts";
-import { main } from "../main.ts";
+import { type CliRun, runCli } from "../testing/run-cli.ts";
 import { formatConverted } from "./models-convert.ts";
 
 let root = "";
@@ -15,18 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-async function run(line: string): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isScreen: false,
-    columns: 80,
-    nowMs: () => performance.now(),
-  };
-  const code = await main(line.replaceAll("ROOT", root).split(" "), { terminal });
-  return { code, out: out.join(""), err: err.join("") };
-}
+const run = (line: string): Promise<CliRun> => runCli(line.replaceAll("ROOT", root).split(" "));
 
 test("models convert writes a folder for transformers and says what, where, and that it was checked", async () => {
   const { code, out, err } = await run("models convert ROOT/teacher.safetensors --arch dino_vitt16 --to hf --out ROOT/hf/");

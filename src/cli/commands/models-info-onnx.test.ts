@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { exportModel } from "../../features/index.ts";
 import { writePicture, writeTinyModel } from "../../features/testing/tiny-model.ts";
-import { main } from "../main.ts";
+import { type CliRun, runCli } from "../testing/run-cli.ts";
 import type { OnnxModelInfo } from "./models-info-onnx.ts";
 
 let root = "";
@@ -25,18 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-async function run(...argv: readonly string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isScreen: false,
-    columns: 80,
-    nowMs: () => performance.now(),
-  };
-  const code = await main(argv, { terminal });
-  return { code, out: out.join(""), err: err.join("") };
-}
+const run = (...argv: readonly string[]): Promise<CliRun> => runCli(argv);
 
 test("models info of an ONNX file says what goes in, what comes out and what it weighs", async () => {
   const { code, out } = await run("models", "info", at("net.onnx"), "--json");

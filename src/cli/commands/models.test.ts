@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodeSafetensors } from "../../weights/index.ts";
 import { change, HubServer, serve } from "../../weights/hub/testing/hub-server.ts";
-import { main } from "../main.ts";
+import { type CliRun, runCli } from "../testing/run-cli.ts";
 import type { ListedModel } from "./models.ts";
 import { formatAge, formatBytes, formatCount } from "./models-format.ts";
 import { nameBareWord } from "./models-id.ts";
@@ -37,18 +37,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function run(line: string): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const terminal = {
-    out: (text: string) => void out.push(text),
-    err: (text: string) => void err.push(text),
-    isScreen: false,
-    columns: 80,
-    nowMs: () => performance.now(),
-  };
-  const code = await main(line.split(" "), { terminal });
-  return { code, out: out.join(""), err: err.join("") };
-}
+const run = (line: string): Promise<CliRun> => runCli(line.split(" "));
 
 async function json<T>(line: string): Promise<T> {
   const { code, out } = await run(`${line} --json`);

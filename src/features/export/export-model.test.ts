@@ -7,39 +7,16 @@ import { ConfigError, FormatError, type HostTensor, sizeOf } from "../../core/in
 import { decodeModel, encodeModel, type OnnxModel } from "../../engine/onnx/index.ts";
 import { openCpu, openOrt } from "../../engine/runtime/index.ts";
 import type { BackboneConfig, ViTConfig } from "../../nn/index.ts";
-import { writeModelFolder, writeSafetensors } from "../../weights/index.ts";
-import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
+import { writeModelFolder } from "../../weights/index.ts";
+import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/random-weights.ts";
 import { Encoder } from "../encoder.ts";
 import { openModel } from "../model.ts";
-import { weightsInUse } from "../testing/weights-in-use.ts";
+import { V1, V2, V3, weightsInUse, writeNetwork } from "../testing/small-networks.ts";
 import { buildModel } from "./build-model.ts";
 import { checkOutputsOf, onnxRun } from "./check.ts";
 import { exportModel } from "./export-model.ts";
 import { OUTPUT_NAMES, type OutputName } from "./outputs.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 16,
-  patchSizePx: 4,
-  width: 16,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
-const V2: ViTConfig = { ...V1, registers: 4, maskToken: true, layerScale: 1, posInterpolation: "size-antialias" };
-const V3: ViTConfig = {
-  ...V1,
-  positions: "rope",
-  registers: 4,
-  registerName: "storage_tokens",
-  layerScale: 1,
-  maskToken: true,
-  keyBiasMask: true,
-  ffn: "swiglu",
-  ffnHidden: 24,
-  rope: { base: 100, normalize: "separate" },
-};
 const FAMILIES = {
   "ViT v1": { config: V1, sizePx: 16 },
   "ViT v2 with registers": { config: V2, sizePx: 16 },
@@ -52,13 +29,7 @@ let root = "";
 const dirs = new Map<BackboneConfig, string>();
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "tricera export "));
-  for (const [name, { config }] of Object.entries(FAMILIES)) {
-    const isResNet = "family" in config && config.family === "resnet"; // a folder of timm's has the published widths only
-    const at = join(root, isResNet ? `${name}.safetensors` : name);
-    dirs.set(config, at);
-    if (isResNet) await writeSafetensors(at, weightsInUse(config));
-    else await writeModelFolder(at, { config, tensors: weightsInUse(config) });
-  }
+  for (const [name, { config }] of Object.entries(FAMILIES)) dirs.set(config, await writeNetwork(root, name, config));
 });
 afterAll(() => rm(root, { recursive: true }));
 

@@ -11,7 +11,7 @@ import { writeModelFolder } from "../../weights/index.ts";
 import { readOnnxInfo } from "../../weights/onnx/index.ts";
 import { loadModel } from "../load-model.ts";
 import { openEncoder } from "../model.ts";
-import { weightsInUse } from "../testing/weights-in-use.ts";
+import { weightsInUse } from "../testing/small-networks.ts";
 import { exportModel } from "./export-model.ts";
 
 const V2: ViTConfig = {

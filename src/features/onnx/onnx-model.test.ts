@@ -8,9 +8,9 @@ import { ConfigError, FormatError } from "../../core/index.ts";
 import { expectClose, goldenBase, goldenTensor, goldenTolerance, hasGolden, loadGolden } from "../../core/testing/golden.ts";
 import { decodeModel, encodeModel, type OnnxModel } from "../../engine/onnx/index.ts";
 import { openCpu } from "../../engine/runtime/index.ts";
-import type { BackboneConfig, ViTConfig } from "../../nn/index.ts";
-import { writeModelFolder, writeSafetensors } from "../../weights/index.ts";
-import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/conv-weights.ts";
+import type { BackboneConfig } from "../../nn/index.ts";
+import { writeModelFolder } from "../../weights/index.ts";
+import { TINY_CONVNEXT, TINY_RESNET } from "../../weights/testing/random-weights.ts";
 import { embed } from "../embed.ts";
 import type { EncodeRequest } from "../encoder.ts";
 import { exportModel } from "../export/export-model.ts";
@@ -19,29 +19,9 @@ import { loadModel } from "../load-model.ts";
 import { openEncoder, openModel } from "../model.ts";
 import { readFeatureTable } from "../table.ts";
 import { writePicture } from "../testing/tiny-model.ts";
-import { weightsInUse } from "../testing/weights-in-use.ts";
+import { V1, V3, weightsInUse, writeNetwork } from "../testing/small-networks.ts";
 import type { Pooling } from "../trace-encoder.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 16,
-  patchSizePx: 4,
-  width: 16,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
-const V3: ViTConfig = {
-  ...V1,
-  positions: "rope",
-  registers: 4,
-  registerName: "storage_tokens",
-  layerScale: 1,
-  maskToken: true,
-  keyBiasMask: true,
-  rope: { base: 100, normalize: "separate" },
-};
 const NETWORKS = {
   "ViT v1": { config: V1, sizePx: 16 },
   "ViT v3 with registers": { config: V3, sizePx: 16 },
@@ -53,13 +33,7 @@ let root = "";
 const dirs = new Map<BackboneConfig, string>();
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "tricera graphs "));
-  for (const [name, { config }] of Object.entries(NETWORKS)) {
-    const isResNet = "family" in config && config.family === "resnet"; // a folder of timm's has the published widths only
-    const at = join(root, isResNet ? `${name}.safetensors` : name);
-    dirs.set(config, at);
-    if (isResNet) await writeSafetensors(at, weightsInUse(config));
-    else await writeModelFolder(at, { config, tensors: weightsInUse(config) });
-  }
+  for (const [name, { config }] of Object.entries(NETWORKS)) dirs.set(config, await writeNetwork(root, name, config));
   for (const [i, name] of ["a", "b", "c"].entries())
     await writePicture(join(root, "photos", name, `${name}.png`), { colour: [60 * i, 90, 20], seed: i });
 });

@@ -8,8 +8,7 @@ import { hasGolden, loadGolden } from "../../core/testing/golden.ts";
 import { type BackboneConfig, backboneSpecs, convnextPreset, type ViTConfig, vitPreset } from "../../nn/index.ts";
 import { readBackbone } from "../folder/read-backbone.ts";
 import { readSafetensors, writeSafetensors } from "../safetensors.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../testing/conv-weights.ts";
-import { randomBackbone } from "../testing/random-weights.ts";
+import { randomBackbone, TINY_CONVNEXT, TINY_RESNET } from "../testing/random-weights.ts";
 import { checkModel, checkTensors } from "./check.ts";
 import { convertModel, type ConvertTarget } from "./convert.ts";
 import { presetNameOf } from "./preset-name.ts";
@@ -52,7 +51,7 @@ const FAMILIES: Readonly<Record<string, BackboneConfig>> = {
 
 /** Random weights; biases of keys are zero where the network counts them as zero. */
 function weightsOf(config: BackboneConfig): Map<string, HostTensor> {
-  const tensors = "family" in config ? convWeights(config) : randomBackbone(config);
+  const tensors = randomBackbone(config);
   for (const [name, { data }] of tensors)
     if (name.endsWith(".qkv.bias") && config === ROPE) (data as Float32Array).fill(0, ROPE.width, 2 * ROPE.width); // float32 above
   return tensors;

@@ -7,7 +7,7 @@ import { ConfigError, FormatError, type HostTensor, sizeOf } from "../../core/in
 import { type BackboneConfig, RESNET_PRESETS, type ResNetConfig, resnetPreset } from "../../nn/index.ts";
 import { convnextTo, inferResNet, resnetFrom, resnetLinks, storedShapes } from "../names/index.ts";
 import { readSafetensors, writeSafetensors } from "../safetensors.ts";
-import { convWeights, TINY_CONVNEXT, TINY_RESNET } from "../testing/conv-weights.ts";
+import { randomBackbone, TINY_CONVNEXT, TINY_RESNET } from "../testing/random-weights.ts";
 import { readBackbone } from "./read-backbone.ts";
 import { readTimmConfig, resnetToTimmConfig } from "./timm-config.ts";
 import { defaultProcessor, writeModelFolder } from "./write-model.ts";
@@ -18,8 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 const at = (...parts: string[]): string => join(root, ...parts);
-const convnext = convWeights(TINY_CONVNEXT);
-const resnet = convWeights(TINY_RESNET);
+const convnext = randomBackbone(TINY_CONVNEXT);
+const resnet = randomBackbone(TINY_RESNET);
 /** timm has no narrow ResNets; this is the smallest of its widths. */
 const WIDE: ResNetConfig = { ...TINY_RESNET, depths: [1, 1, 1, 1], width: 64 };
 
@@ -86,7 +86,7 @@ test.each([...RESNET_PRESETS])("inferResNet() knows %s by its shapes, and with o
 describe("folders", () => {
   const roundTrip = async (name: string, config: BackboneConfig): Promise<void> => {
     const dir = at(name);
-    const tensors = convWeights(config, 3);
+    const tensors = randomBackbone(config, 3);
     await writeModelFolder(dir, { config, tensors, card: "# A card\n" });
     expect((await readdir(dir)).toSorted()).toEqual(["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]);
     const isResNet = "family" in config && config.family === "resnet";
@@ -100,7 +100,7 @@ describe("folders", () => {
     const { tensors } = await readSafetensors(at("timm", "model.safetensors"));
     expect(tensors.has("layer1.0.bn1.running_var")).toBe(true);
     await mkdir(at("run", "exported"), { recursive: true });
-    await writeModelFolder(at("run", "exported", "last"), { config: WIDE, tensors: convWeights(WIDE) });
+    await writeModelFolder(at("run", "exported", "last"), { config: WIDE, tensors: randomBackbone(WIDE) });
     expect((await readBackbone(at("run"))).source).toBe("tricera");
   });
 
@@ -116,7 +116,7 @@ describe("folders", () => {
     const refuse = async (more: object, message: RegExp): Promise<void> => {
       const described = JSON.parse(await readFile(at("timm", "config.json"), "utf8")) as object; // written above
       await mkdir(at("odd"), { recursive: true });
-      await writeSafetensors(at("odd", "model.safetensors"), convWeights(WIDE));
+      await writeSafetensors(at("odd", "model.safetensors"), randomBackbone(WIDE));
       await writeFile(at("odd", "config.json"), JSON.stringify({ ...described, ...more }));
       await expect(readBackbone(at("odd"))).rejects.toThrow(message);
     };
@@ -204,7 +204,7 @@ describe("damaged files and folders of convolutional networks give an error that
   test("values of config.json that are any", async () => {
     const [hf, timm] = [at("fuzz hf"), at("fuzz timm")];
     await writeModelFolder(hf, { config: TINY_CONVNEXT, tensors: convnext });
-    await writeModelFolder(timm, { config: WIDE, tensors: convWeights(WIDE) });
+    await writeModelFolder(timm, { config: WIDE, tensors: randomBackbone(WIDE) });
     let good = 0;
     for (const dir of [hf, timm]) {
       const described = JSON.parse(await readFile(join(dir, "config.json"), "utf8")) as Record<string, unknown>; // written above

@@ -25,7 +25,7 @@ function cropShare(crop: number, edge: number): number {
 }
 
 /** Size, crop and interpolation in timm's words; pictures that are resized to a square are squashed. */
-export function timmInput(processor: object, channels: number): object {
+function timmInput(processor: object, channels: number): object {
   const parsed = processorSchema.safeParse(processor);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
@@ -55,26 +55,49 @@ function architectureOf({ block, depths, width }: ResNetConfig): { readonly arch
   return { architecture: block === "basic" ? "resnet18" : "resnet50", layers: depths };
 }
 
-/** `config.json` of a ResNet without a classifier, as timm saves it. Throws ConfigError for a network or processor that timm has no words for. */
-export function resnetToTimmConfig(config: ResNetConfig, processor: object): object {
-  const { channels = 3 } = config;
-  const { architecture, layers } = architectureOf(config);
-  const args = { ...(layers === undefined ? {} : { layers }), ...(channels === 3 ? {} : { in_chans: channels }) };
+/** What of a timm folder's `config.json` differs between networks. */
+export interface TimmWords {
+  readonly architecture: string;
+  readonly features: number;
+  readonly pool: "avg" | "token";
+  /** What its constructor is told beside its name. */
+  readonly args: object;
+  readonly channels: number;
+  readonly processor: object;
+  /** Side of the only picture it takes. */
+  readonly fixedPx?: number | undefined;
+  readonly firstConv: string;
+  readonly classifier: string;
+}
+
+/** `config.json` of a network without a classifier, as timm saves it. Throws ConfigError for a processor that timm has no words for. */
+export function timmConfig({ architecture, features, pool, args, channels, processor, fixedPx, firstConv, classifier }: TimmWords): object {
+  const modelArgs = { ...args, ...(channels === 3 ? {} : { in_chans: channels }) };
   return {
     architecture,
     num_classes: 0,
-    num_features: resnetWidth(config),
-    global_pool: "avg",
-    ...(Object.keys(args).length === 0 ? {} : { model_args: args }),
+    num_features: features,
+    global_pool: pool,
+    ...(Object.keys(modelArgs).length === 0 ? {} : { model_args: modelArgs }),
     pretrained_cfg: {
       ...timmInput(processor, channels),
+      ...(fixedPx === undefined ? {} : { input_size: [channels, fixedPx, fixedPx] }),
       num_classes: 0,
-      fixed_input_size: false,
+      fixed_input_size: fixedPx !== undefined,
       custom_load: false,
-      first_conv: "conv1",
-      classifier: "fc",
+      first_conv: firstConv,
+      classifier,
     },
   };
+}
+
+/** `config.json` of a ResNet. Throws ConfigError for a network or processor that timm has no words for. */
+export function resnetToTimmConfig(config: ResNetConfig, processor: object): object {
+  const { channels = 3 } = config;
+  const { architecture, layers } = architectureOf(config);
+  const args = layers === undefined ? {} : { layers };
+  const words = { pool: "avg", firstConv: "conv1", classifier: "fc" } as const;
+  return timmConfig({ ...words, architecture, features: resnetWidth(config), args, channels, processor });
 }
 
 const folderSchema = z.object({

@@ -2,7 +2,7 @@
 import { ConfigError, sameShape } from "../../core/index.ts";
 import { CONVNEXT_PRESETS, type ConvNeXtConfig, ropePeriods, VIT_PRESETS, type ViTConfig, vitSpecs } from "../../nn/index.ts";
 import { published } from "../names/index.ts";
-import { timmInput } from "./timm-config.ts";
+import { timmConfig } from "./timm-config.ts";
 
 /** Architectures of timm: those it has released weights of, and the one that only trains. */
 const NAMES: readonly string[] = [
@@ -40,48 +40,22 @@ export function timmArchitecture(config: ViTConfig): string {
 
 /** `config.json` of a ViT without a classifier; its features are the class token's. Throws ConfigError for what timm has no words for. */
 export function vitToTimmConfig(config: ViTConfig, processor: object): object {
-  const { imageSizePx: px, channels = 3, positions, width } = config;
+  const { imageSizePx, channels = 3, positions, width } = config;
   const isFixed = positions !== "rope"; // a grid of learned positions is of one size of picture
   // timm's networks with rotary positions average all tokens unless they are told otherwise
-  const args = { ...(isFixed ? {} : { global_pool: "token" }), ...(channels === 3 ? {} : { in_chans: channels }) };
-  return {
-    architecture: timmArchitecture(config),
-    num_classes: 0,
-    num_features: width,
-    global_pool: "token",
-    ...(Object.keys(args).length === 0 ? {} : { model_args: args }),
-    pretrained_cfg: {
-      ...timmInput(processor, channels),
-      ...(isFixed ? { input_size: [channels, px, px] } : {}),
-      num_classes: 0,
-      fixed_input_size: isFixed,
-      custom_load: false,
-      first_conv: "patch_embed.proj",
-      classifier: "head",
-    },
-  };
+  const args = isFixed ? {} : { global_pool: "token" };
+  const words = { pool: "token", firstConv: "patch_embed.proj", classifier: "head" } as const;
+  const fixedPx = isFixed ? imageSizePx : undefined;
+  return timmConfig({ ...words, architecture: timmArchitecture(config), features: width, args, channels, processor, fixedPx });
 }
 
 /** `config.json` of a ConvNeXt without a classifier. Throws ConfigError for a processor that timm has no words for. */
 export function convnextToTimmConfig(config: ConvNeXtConfig, processor: object): object {
   const { depths, widths, channels = 3 } = config;
   const known = [...CONVNEXT_PRESETS].find(
-    ([name, preset]) => /^convnext_[a-z]+$/.test(name) && preset.depths.join() === depths.join() && preset.widths.join() === widths.join(),
+    ([name, preset]) => /^convnext_[a-z]+$/.test(name) && sameShape(preset.depths, depths) && sameShape(preset.widths, widths),
   );
-  const args = { ...(known === undefined ? { depths, dims: widths } : {}), ...(channels === 3 ? {} : { in_chans: channels }) };
-  return {
-    architecture: known?.[0] ?? "convnext_tiny",
-    num_classes: 0,
-    num_features: widths[3],
-    global_pool: "avg",
-    ...(Object.keys(args).length === 0 ? {} : { model_args: args }),
-    pretrained_cfg: {
-      ...timmInput(processor, channels),
-      num_classes: 0,
-      fixed_input_size: false,
-      custom_load: false,
-      first_conv: "stem.0",
-      classifier: "head.fc",
-    },
-  };
+  const args = known === undefined ? { depths, dims: widths } : {};
+  const words = { pool: "avg", firstConv: "stem.0", classifier: "head.fc" } as const;
+  return timmConfig({ ...words, architecture: known?.[0] ?? "convnext_tiny", features: widths[3], args, channels, processor });
 }
