@@ -25,8 +25,9 @@ export { diffForResume, RESUMABLE_KEYS } from "./config/index.ts";
 export type { ResumeDiff } from "./config/index.ts";
 export { ARCH_PRESETS } from "./config/index.ts";
 export type { ArchPreset } from "./config/index.ts";
+export { CollapseMonitor } from "./alarms.ts";
+export type { Alarm, AlarmName, MonitorReading } from "./alarms.ts";
 export {
-  CollapseMonitor,
   effectiveRank,
   entropy,
   featureStd,
@@ -36,7 +37,7 @@ export {
   meanEntropy,
   prototypeUsage,
 } from "./monitors.ts";
-export type { Alarm, AlarmName, MonitorReading, Rows } from "./monitors.ts";
+export type { Rows } from "./monitors.ts";
 export { findLatestCheckpoint, listCheckpoints, milestoneDir, readCheckpointState, readDump, readMetrics } from "./run/index.ts";
 export type { CheckpointState, FoundCheckpoint, MetricsLine, StepDump } from "./run/index.ts";
 export { distill, type DistillOptions } from "./distill.ts";

@@ -1,4 +1,5 @@
-/** @file Collapse monitors: what the outputs and features of a batch tell about a run, and alarms in words a person can act on. */
+/** @file Collapse monitors: what the outputs and features of a batch tell about a run. `alarms.ts` says it in words. */
+import { jacobiEigen } from "../core/index.ts";
 
 /** Rows of numbers, row-major: `data[row * width + column]`. */
 export interface Rows {
@@ -94,8 +95,8 @@ function normalizedRows({ data, rows, width }: Rows): Float64Array {
  */
 export function effectiveRank(features: Rows): number {
   const gram = smallerGram(features);
-  const n = Math.sqrt(gram.length);
-  const singular = symmetricEigenvalues(gram, n).map((l) => Math.sqrt(Math.max(0, l)));
+  const { values } = jacobiEigen(gram, Math.sqrt(gram.length));
+  const singular = [...values].map((l) => Math.sqrt(Math.max(0, l)));
   const total = singular.reduce((a, b) => a + b, 0);
   if (Number.isNaN(total)) return NaN;
   return total === 0 ? 0 : Math.exp(entropy(singular.map((s) => s / total)));
@@ -116,156 +117,4 @@ function smallerGram({ data, rows, width }: Rows): Float64Array {
       gram[j * n + i] = sum;
     }
   return gram;
-}
-
-const MAX_SWEEPS = 30;
-
-/** Eigenvalues of a symmetric matrix by cyclic Jacobi rotations; changes `a`. */
-function symmetricEigenvalues(a: Float64Array, n: number): number[] {
-  const scale = a.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
-  for (let sweep = 0; sweep < MAX_SWEEPS && offDiagonal(a, n) > 1e-10 * scale; sweep++)
-    for (let p = 0; p < n - 1; p++) for (let q = p + 1; q < n; q++) rotate(a, n, { p, q });
-  return Array.from({ length: n }, (_, i) => a[i * n + i]!); // i < n
-}
-
-function offDiagonal(a: Float64Array, n: number): number {
-  let most = 0;
-  for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) most = Math.max(most, Math.abs(a[i * n + j]!)); // i, j < n
-  return most;
-}
-
-/** One rotation that makes a[p][q] zero (Golub & Van Loan §8.5). Indices are below n. */
-function rotate(a: Float64Array, n: number, { p, q }: { readonly p: number; readonly q: number }): void {
-  const apq = a[p * n + q]!; // p, q < n, as all indices below
-  if (apq === 0) return;
-  const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
-  const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
-  const c = 1 / Math.sqrt(t * t + 1);
-  const s = t * c;
-  for (let k = 0; k < n; k++) {
-    const [kp, kq] = [a[k * n + p]!, a[k * n + q]!];
-    a[k * n + p] = c * kp - s * kq;
-    a[k * n + q] = s * kp + c * kq;
-  }
-  for (let k = 0; k < n; k++) {
-    const [pk, qk] = [a[p * n + k]!, a[q * n + k]!];
-    a[p * n + k] = c * pk - s * qk;
-    a[q * n + k] = s * pk + c * qk;
-  }
-}
-
-/** What the loop measures of one step; what it does not measure is absent. */
-export interface MonitorReading {
-  readonly step: number;
-  /** Mean cross-entropy of the DINO objective, without KoLeo. */
-  readonly crossEntropy: number;
-  /** Mean entropy of the teacher's distributions. */
-  readonly teacherEntropy?: number | undefined;
-  /** Entropy of the batch's mean teacher distribution. */
-  readonly marginalEntropy?: number | undefined;
-  /** `featureStd()` of the teacher's features. */
-  readonly featureStd?: number | undefined;
-  /** `effectiveRank()` of the teacher's features, and the most it could be: min(rows, width). */
-  readonly effectiveRank?: number | undefined;
-  readonly fullRank?: number | undefined;
-}
-
-export type AlarmName = "uniform" | "one-prototype" | "constant-features" | "low-rank" | "not-finite";
-
-/** What was seen; what it means; what to try. */
-export interface Alarm {
-  readonly name: AlarmName;
-  readonly step: number;
-  readonly text: string;
-}
-
-interface AlarmRule {
-  readonly name: AlarmName;
-  readonly holds: (reading: MonitorReading, prototypes: number) => boolean;
-  readonly text: (reading: MonitorReading, prototypes: number) => string;
-}
-
-/** Loss within this share of ln K counts as sitting there. */
-const UNIFORM_SHARE = 0.005;
-const ONE_PROTOTYPE_SHARE = 0.05;
-const LOW_STD = 0.1;
-const LOW_RANK_SHARE = 0.03;
-
-const f = (x: number | undefined): string => (x ?? NaN).toPrecision(3);
-
-const RULES: readonly AlarmRule[] = [
-  {
-    name: "not-finite",
-    holds: (r) => !Number.isFinite(r.crossEntropy),
-    text: (r) => `The loss is ${r.crossEntropy}; training has diverged; lower optim.lr, or make schedule.lrWarmupEpochs longer`,
-  },
-  {
-    name: "uniform",
-    holds: (r, k) =>
-      Math.abs(r.crossEntropy - Math.log(k)) < UNIFORM_SHARE * Math.log(k) &&
-      (r.teacherEntropy ?? Infinity) > (1 - UNIFORM_SHARE) * Math.log(k),
-    text: (r, k) =>
-      `The loss sits at ${f(r.crossEntropy)} = ln ${k}; teacher and student give every prototype the same share, so nothing is learned; ` +
-      "lower objective.teacherTemp, use objective.centering=sinkhorn, or raise optim.lr",
-  },
-  {
-    name: "one-prototype",
-    holds: (r, k) => (r.marginalEntropy ?? Infinity) < ONE_PROTOTYPE_SHARE * Math.log(k),
-    text: (r, k) =>
-      `The batch's mean teacher distribution has entropy ${f(r.marginalEntropy)} of ${f(Math.log(k))}; almost all images go to one prototype; ` +
-      "use objective.centering=sinkhorn, lower objective.centerMomentum, or raise objective.teacherTemp",
-  },
-  {
-    name: "constant-features",
-    holds: (r) => (r.featureStd ?? Infinity) < LOW_STD,
-    text: (r) =>
-      `Features of different images differ by ${f(r.featureStd)} where evenly spread ones differ by 1; the network has begun to give every image the same feature; ` +
-      "raise objective.koleoWeight, use objective.centering=sinkhorn, or lower optim.lr",
-  },
-  {
-    name: "low-rank",
-    holds: (r) => r.effectiveRank !== undefined && r.fullRank !== undefined && r.effectiveRank < Math.max(2, LOW_RANK_SHARE * r.fullRank),
-    text: (r) =>
-      `Features fill ${f(r.effectiveRank)} of ${f(r.fullRank)} dimensions; they are collapsing onto a few directions; ` +
-      "raise objective.koleoWeight, take more images a step (train.batchSize), or lower optim.lr",
-  },
-];
-
-/**
- * Turns readings into alarms: a rule that holds for `patience` readings in a row sounds once, and again only after it stopped to hold.
- * A loss that is not finite sounds at once. Nothing but the first sounds during the first `quietSteps`, when every network looks collapsed.
- */
-export class CollapseMonitor {
-  readonly #prototypes: number;
-  readonly #patience: number;
-  readonly #quietSteps: number;
-  readonly #held = new Map<AlarmName, number>();
-
-  constructor(options: { readonly prototypes: number; readonly patience?: number; readonly quietSteps?: number }) {
-    this.#prototypes = options.prototypes;
-    this.#patience = options.patience ?? 50;
-    this.#quietSteps = options.quietSteps ?? 100;
-  }
-
-  read(reading: MonitorReading): readonly Alarm[] {
-    return RULES.flatMap((rule) => this.#sound(rule, reading));
-  }
-
-  #sound(rule: AlarmRule, reading: MonitorReading): readonly Alarm[] {
-    const { name } = rule;
-    const urgent = name === "not-finite";
-    if (!urgent && reading.step <= this.#quietSteps) return [];
-    if (isUnmeasured(name, reading)) return [];
-    const held = rule.holds(reading, this.#prototypes) ? (this.#held.get(name) ?? 0) + 1 : 0;
-    this.#held.set(name, held);
-    if (held !== (urgent ? 1 : this.#patience)) return [];
-    return [{ name, step: reading.step, text: rule.text(reading, this.#prototypes) }];
-  }
-}
-
-/** True when the reading says nothing of the rule: readings that are taken rarely keep their count between. */
-function isUnmeasured(name: AlarmName, reading: MonitorReading): boolean {
-  if (name === "one-prototype") return reading.marginalEntropy === undefined;
-  if (name === "constant-features") return reading.featureStd === undefined;
-  return name === "low-rank" && reading.effectiveRank === undefined;
 }

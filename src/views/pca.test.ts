@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { Rng } from "../core/index.ts";
-import { jacobiEigen, topEigen } from "./eigen.ts";
 import { alignScores, fitPca, pcaPicture, pcaPicturesOverEpochs, projectPca } from "./pca.ts";
 import { goldenDir, loadGolden } from "../core/testing/golden.ts";
 
@@ -37,20 +36,6 @@ test.skipIf(goldenDir() === undefined)("fitPca() and projectPca() meet scikit-le
   const white = projectPca(x, basis, { whiten: true });
   get("y.plain.scores").forEach((want, i) => close(plain[i]! * signs[i % 3]!, want));
   get("y.whitened.scores").forEach((want, i) => close(white[i]! * signs[i % 3]!, want));
-});
-
-test("topEigen() by subspace iteration equals jacobiEigen()", () => {
-  const d = 40;
-  const a = features(100, d);
-  const m = new Float64Array(d * d);
-  for (let i = 0; i < d; i++) for (let j = 0; j < d; j++) for (let r = 0; r < 100; r++) m[i * d + j]! += a[r * d + i]! * a[r * d + j]!;
-  const all = jacobiEigen(m, d);
-  const top = topEigen(m, { d, k: 3 });
-  for (let i = 0; i < 3; i++) {
-    expect(top.values[i]! / all.values[i]!).toBeCloseTo(1, 10);
-    const along = all.vectors.subarray(i * d, (i + 1) * d).reduce((s, v, c) => s + v * top.vectors[i * d + c]!, 0);
-    expect(Math.abs(along)).toBeCloseTo(1, 9);
-  }
 });
 
 test("fitPca() makes the largest entry of each component positive and is deterministic", () => {

@@ -1,6 +1,5 @@
 /** @file Principal components of features, and patch tokens turned into colours, so that one sees what a network tells apart. */
-import { ShapeError } from "../core/index.ts";
-import { jacobiEigen, topEigen } from "./eigen.ts";
+import { jacobiEigen, ShapeError, topEigen } from "../core/index.ts";
 import { resizeMap, toRgb, type Grid, type RgbImage, type Smoothing } from "./picture.ts";
 
 export interface PcaBasis {

@@ -2,7 +2,8 @@
 import type { Loader } from "../../data/index.ts";
 import type { TrainConfig } from "../config/index.ts";
 import { watchedConfig } from "./networks.ts";
-import { type Alarm, CollapseMonitor, effectiveRank, featureStd, klFromLoss } from "../monitors.ts";
+import { type Alarm, CollapseMonitor } from "../alarms.ts";
+import { effectiveRank, featureStd, klFromLoss } from "../monitors.ts";
 import type { MetricsLine } from "../run/index.ts";
 import type { StepResult, StepScalars } from "../stepper.ts";
 

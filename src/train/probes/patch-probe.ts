@@ -4,14 +4,8 @@ import { type DataList, type DenseParts, listDenseSides } from "../../data/index
 import { patchKnn } from "../../evals/index.ts";
 import type { Encoder } from "../../features/index.ts";
 import { type EvalPool, openEvalPool } from "../../images/node/index.ts";
-import {
-  clsPatchSimilarity,
-  type DenseAlarm,
-  DenseMonitor,
-  type DenseReading,
-  patchSimilarityDrift,
-  patchSimilarityMean,
-} from "../dense-monitors.ts";
+import { type DenseAlarm, DenseMonitor, type DenseReading } from "../dense-alarms.ts";
+import { clsPatchSimilarity, patchSimilarityDrift, patchSimilarityMean } from "../dense-monitors.ts";
 import { type MetricsLine, readMetrics } from "../run/index.ts";
 import { readFirstSight, sharedTokens, type Sight, storeFirstSight, takeSight, watchedImages } from "./patch-sight.ts";
 

@@ -6,15 +6,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { type NewCheckpoint, readCheckpointState } from "./checkpoint-state.ts";
 import {
   assertDiskRoom,
   checkpointDir,
   findLatestCheckpoint,
   listCheckpoints,
   milestoneDir,
-  type NewCheckpoint,
   pruneCheckpoints,
-  readCheckpointState,
   rewindCheckpoints,
   writeCheckpoint,
   writeMilestone,

@@ -6,12 +6,13 @@ export {
   listCheckpoints,
   milestoneDir,
   pruneCheckpoints,
-  readCheckpointState,
   rewindCheckpoints,
   writeCheckpoint,
   writeMilestone,
 } from "./checkpoints.ts";
-export type { CheckpointState, FoundCheckpoint, NewCheckpoint } from "./checkpoints.ts";
+export type { FoundCheckpoint } from "./checkpoints.ts";
+export { readCheckpointState } from "./checkpoint-state.ts";
+export type { CheckpointState, NewCheckpoint } from "./checkpoint-state.ts";
 export { dumpDir, findNotFinite, readDump, writeDump } from "./dumps.ts";
 export type { DumpImage, StepDump } from "./dumps.ts";
 export { MetricsLog, readMetrics } from "./metrics.ts";

@@ -1,5 +1,5 @@
 /** @file Eigenvectors of small symmetric matrices in float64: Jacobi rotations for all of them, subspace iteration for the first few. */
-import { Rng } from "../core/index.ts";
+import { Rng } from "./rng.ts";
 
 /** `values` fall; row `i` of `vectors` [k, d] belongs to `values[i]` and has unit length. */
 export interface Eigen {
@@ -117,7 +117,7 @@ export function topEigen(matrix: Float64Array, options: { readonly d: number; re
     const all = jacobiEigen(matrix, d);
     return { values: all.values.slice(0, k), vectors: all.vectors.slice(0, k * d) };
   }
-  const rng = new Rng(0, "views/eigen");
+  const rng = new Rng(0, "core/eigen");
   let rows: Float64Array = Float64Array.from({ length: m * d }, () => rng.normal());
   orthonormalize(rows, { m, d, rng });
   let values: Float64Array = new Float64Array(m);
