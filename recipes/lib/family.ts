@@ -1,7 +1,7 @@
 /** @file The members of the family recipe: what each is told, and the table of what they reached. */
 import type { UserConfig } from "../../src/train/index.ts";
 
-export type FamilyName = "untrained" | "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
+export type FamilyName = "untrained" | "untrained-rope" | "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
 
 export interface FamilyMember {
   readonly name: FamilyName;
@@ -12,9 +12,10 @@ export interface FamilyMember {
   readonly after?: FamilyName;
 }
 
-/** In the order of the papers; before them random weights, moved by one step at the start of its warm-up. */
+/** In the order of the papers; before them random weights of DINO's and of DINOv3's network, moved by one step at the start of the warm-up. */
 export const FAMILY: readonly FamilyMember[] = [
   { name: "untrained", title: "untrained", steps: 1 },
+  { name: "untrained-rope", title: "untrained, rotary positions", steps: 1 },
   { name: "dino", title: "DINO", steps: 2400 },
   { name: "ibot", title: "+ iBOT", steps: 2150 },
   { name: "dinov2", title: "DINOv2", steps: 2000 },
@@ -53,8 +54,10 @@ export function familyConfig(name: FamilyName, { images, minutes, seed, parent, 
     case "ibot":
       return { ...fresh, method: "dinov2", model, objective: { koleoWeight: 0 }, head: { ibotSeparate: false } };
     case "dinov2":
+      return { ...fresh, method: "dinov2", model };
+    case "untrained-rope":
     case "dinov3":
-      return { ...fresh, method: name, model };
+      return { ...fresh, method: "dinov3", model };
     case "gram":
     case "highres":
       return { ...common, method: "dinov3", stage: name, init: { from: parent ?? null } };

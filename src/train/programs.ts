@@ -1,7 +1,7 @@
 /** @file The parts of a method as programs of a device over flat buffers, and the values that pass between them. */
 import { InternalError, type TypedArray } from "../core/index.ts";
 import { optimize } from "../engine/passes/index.ts";
-import type { Device, Program } from "../engine/runtime/index.ts";
+import type { Arena, Device, Program } from "../engine/runtime/index.ts";
 import type { Method, Part } from "../methods/index.ts";
 import type { ParamSpec } from "../nn/index.ts";
 import type { FlatParams } from "../optim/index.ts";
@@ -24,6 +24,8 @@ export interface CompiledPart {
 
 export interface CompileContext {
   readonly device: Device;
+  /** Memory that all programs of a step share: they run one after the other. */
+  readonly arena: Arena;
   readonly learners: ReadonlyMap<string, Flats>;
   readonly fixed: ReadonlyMap<string, FlatParams>;
   readonly state: ReadonlyMap<string, Float32Array>;
@@ -68,16 +70,17 @@ export function compileMethod(method: Method, context: CompileContext): Compiled
 function compilePart(
   part: Part,
   method: Method,
-  { device, inputs, learners, checkpointing }: CompileContext & { readonly inputs: ReadonlyMap<string, TypedArray> },
+  { device, arena, inputs, learners, checkpointing }: CompileContext & { readonly inputs: ReadonlyMap<string, TypedArray> },
 ): Program[] {
   const learner = method.learners.find(({ name }) => name === part.learner);
   const flats = learners.get(part.learner ?? "");
-  if (learner === undefined || flats === undefined) return [device.compile(optimize(part.trace({ running: false })), { inputs })];
+  if (learner === undefined || flats === undefined) return [device.compile(optimize(part.trace({ running: false })), { inputs, arena })];
   const prepare = checkpointing ? { checkpoint: (region: string) => region.includes("blocks.") } : {};
   const compile = (running: FlatParams | undefined, to: FlatParams): Program =>
     device.compile(optimize(part.trace({ running: running !== undefined }), prepare), {
       inputs: new Map([...inputs, ...(running === undefined ? [] : named(running, learner.specs, "running."))]),
       outputs: new Map(named(to, learner.specs, "")),
+      arena,
     });
   const { grads, grads2 } = flats;
   return grads2 === undefined ? [compile(undefined, grads)] : [compile(undefined, grads), compile(grads, grads2), compile(grads2, grads)];

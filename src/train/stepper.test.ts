@@ -102,6 +102,16 @@ describe("Stepper", () => {
     expect(bytes[1]).toBeLessThan(0.7 * (bytes[0] ?? 0));
   });
 
+  test("micro-batches need less memory between stages, however many there are", () => {
+    using device = openCpu({ threads: 1 });
+    const optimizer = { kind: "sgd", momentum: 0.9 } as const;
+    const [whole = 0, halves = 0, quarters = 0] = [BATCH, BATCH / 2, BATCH / 4].map(
+      (microBatchSize) => new Stepper({ method: dino({ ...base, microBatchSize }), device, optimizer, threads: 1 }).arenaBytes,
+    );
+    expect(halves).toBeLessThan(0.6 * whole);
+    expect(quarters).toBeLessThan(0.6 * halves);
+  });
+
   test("the number of threads changes no bit of the optimizer's work, and the last layer waits while frozen", async () => {
     const frozen = { ...base, head: { ...base.head, normLastLayer: false } };
     const [one, two] = [await twoSteps(frozen, { threads: 1 }), await twoSteps(frozen, { threads: 2 })];

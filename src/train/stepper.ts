@@ -1,6 +1,6 @@
 /** @file One training step on a device: a method's parts compiled over flat buffers, the optimizers, and the state between steps. */
 import { InternalError, type Rng } from "../core/index.ts";
-import type { Device } from "../engine/runtime/index.ts";
+import { Arena, type Device } from "../engine/runtime/index.ts";
 import type { Method } from "../methods/index.ts";
 import { initParam, type ParamSpec } from "../nn/index.ts";
 import { type Clip, FlatParams, type FusedOptimizer, type FusedStepResult, makeLayout, namesContaining } from "../optim/index.ts";
@@ -83,6 +83,8 @@ export class Stepper implements AsyncDisposable {
   /** The method, then its variants, each compiled when a step first takes it. */
   readonly #runs: readonly (() => MethodRun)[];
   readonly #opened = new Map<Method, MethodRun>();
+  /** Between stages: parts, micro-batches and variants come one after the other. */
+  readonly #arena = new Arena();
 
   constructor(options: StepperOptions) {
     const { method, variants = [], device, checkpointing = false, freezeBy = "gradient" } = options;
@@ -96,7 +98,7 @@ export class Stepper implements AsyncDisposable {
     this.state = allocState(method.state);
     this.#pending = allocState(method.state);
     const learners = new Map(this.learners.map(({ learner, flats }) => [learner.name, flats]));
-    const context = { device, learners, fixed: this.fixed, state: this.#pending, checkpointing };
+    const context = { device, arena: this.#arena, learners, fixed: this.fixed, state: this.#pending, checkpointing };
     this.#runs = [method, ...variants].map((m) => () => {
       const run = this.#opened.get(m) ?? new MethodRun(m, context);
       this.#opened.set(m, run);
@@ -133,7 +135,7 @@ export class Stepper implements AsyncDisposable {
 
   /** Bytes between stages. */
   get arenaBytes(): number {
-    return [...this.#opened.values()].flatMap(({ programs }) => programs).reduce((n, p) => n + p.arenaBytes, 0);
+    return this.#arena.bytes;
   }
 
   /**

@@ -1,11 +1,14 @@
 /** @file What every back end offers: compile a graph over named buffers, and run it. */
 import type { TypedArray } from "../../core/index.ts";
 import type { Graph } from "../ir/index.ts";
+import type { Arena } from "./arena.ts";
 
 export interface CompileOptions {
   /** Memory for inputs and outputs, by name; what is missing is allocated. A name that is both state in and state out gets two buffers. */
   readonly inputs?: ReadonlyMap<string, TypedArray>;
   readonly outputs?: ReadonlyMap<string, TypedArray>;
+  /** Memory between stages that the program shares with others; they must not run at the same time. Its own by default; the browser's device keeps to that. */
+  readonly arena?: Arena;
 }
 
 export interface RunOptions {

@@ -1,4 +1,5 @@
 /** @file The runtime room: devices that compile graphs. The only importer of native runtimes. */
+export { Arena } from "./arena.ts";
 export { type CpuOptions, openCpu } from "./cpu.ts";
 export type { CompileOptions, Device, Program, RunOptions } from "./device.ts";
 export {
