@@ -1,5 +1,7 @@
 /** @file The members of the family recipe: what each is told, and the table of what they reached. */
 import type { UserConfig } from "../../src/train/index.ts";
+import { effectsTable } from "./family-effects.ts";
+import { summary } from "./summary.ts";
 
 export type FamilyName = "untrained" | "untrained-rope" | "dino" | "ibot" | "dinov2" | "dinov3" | "gram" | "highres";
 
@@ -75,15 +77,6 @@ export interface FamilyScore {
   readonly miou: number;
 }
 
-/** Mean and spread in per cent. */
-function summary(values: readonly number[]): string {
-  if (values.length === 0) return "";
-  const percent = values.map((v) => 100 * v);
-  const mean = percent.reduce((a, b) => a + b, 0) / percent.length;
-  const range = percent.length === 1 ? "" : ` (${Math.min(...percent).toFixed(1)} to ${Math.max(...percent).toFixed(1)})`;
-  return `${mean.toFixed(1)}${range}`;
-}
-
 /** The table as Markdown. */
 export function familyTable(
   scores: readonly FamilyScore[],
@@ -106,6 +99,10 @@ export function familyTable(
     "| --- | --- | --- | --- | --- | --- |",
     `| raw pixels | | | ${(100 * pixels).toFixed(1)} | | |`,
     ...rows,
+    "",
+    "Per cent of seeds' differences, mean and range; an effect shows where it is above 0 in every seed.",
+    "",
+    ...effectsTable(scores),
     "",
     "```sh",
     command,
