@@ -6,7 +6,8 @@ import { writeFileAtomic } from "../../src/weights/index.ts";
 
 export type Point = readonly [x: number, y: number];
 
-const COLOURS = { a: "#3465c0", b: "#c05a1c", c: "#2b8a52", d: "#8a4bb5" } as const;
+/** Of `lineChart()`, which takes them of the report's page. */
+const COLOURS = { a: "#3465c0", b: "#c05a1c", c: "#2b8a52", d: "#8a4bb5", e: "#8a6100", f: "#0b7285", g: "#5d6778" } as const;
 const STYLE = `<style>text{font:11px system-ui,sans-serif;fill:#555}path{fill:none;stroke-width:2}path.faint{stroke-width:1;opacity:.3}line{stroke:#ddd}line.base{stroke:#888}line.level{stroke:#888;stroke-dasharray:4 3}.stop{display:none}</style>`;
 
 /** A step that took so many times the median one was not computing: the process was stopped, or the machine asleep. */
