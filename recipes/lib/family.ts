@@ -100,7 +100,7 @@ export function familyTable(
     `| raw pixels | | | ${(100 * pixels).toFixed(1)} | | |`,
     ...rows,
     "",
-    "Per cent of seeds' differences, mean and range; an effect shows where it is above 0 in every seed.",
+    "Differences in per cent, seed by seed: mean and range. An effect shows where it is above 0 in every seed.",
     "",
     ...effectsTable(scores),
     "",

@@ -76,7 +76,11 @@ test("checkPlatform() and checkMemory() warn of what is untested or small", () =
       status: "warning",
       found: expect.stringContaining("untested"),
     });
-  expect(checkMemory(2 ** 30, 2 ** 29).status).toBe("warning");
+  expect(checkMemory(2 ** 30, 2 ** 29, 0).status).toBe("warning");
+  expect(checkMemory(2 ** 36, 2 ** 35, 2 ** 31)).toMatchObject({
+    status: "warning",
+    found: expect.stringMatching(/2\.\d GB of this container, the machine has \d\d\.\d GB/),
+  });
 });
 
 test("cpuFeatures() reads the flags of Intel and ARM", () => {

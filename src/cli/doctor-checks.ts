@@ -67,8 +67,14 @@ async function checkCpu(): Promise<Check> {
   };
 }
 
-export function checkMemory(total: number = totalmem(), free: number = freemem()): Check {
-  const found = `${gb(total)}, ${gb(free)} free`;
+/** `container` is what a container allows, 0 where there is none; a run goes by the lower of both. */
+export function checkMemory(
+  machine: number = totalmem(),
+  free: number = freemem(),
+  container: number = process.constrainedMemory(),
+): Check {
+  const total = container > 0 ? Math.min(machine, container) : machine;
+  const found = total < machine ? `${gb(total)} of this container, the machine has ${gb(machine)}` : `${gb(total)}, ${gb(free)} free`;
   return total >= 3 * 2 ** 30
     ? { name: "Memory", status: "ok", found }
     : {

@@ -1,6 +1,5 @@
 /** @file `train()`: a run from its first look at the images to its exported teacher. */
 import { mkdir } from "node:fs/promises";
-import { totalmem } from "node:os";
 import { ConfigError } from "../core/index.ts";
 import { assertFitsMemory, estimateRunBytes, parseUserConfig, type UserConfig } from "./config/index.ts";
 import { dryRun, printConfig } from "./loop/preview.ts";
@@ -8,6 +7,7 @@ import { replayDump } from "./loop/replay.ts";
 import { prepareNew, prepareResume, type RunOptions } from "./loop/run.ts";
 import { runSteps } from "./loop/run-steps.ts";
 import { withSession } from "./loop/session.ts";
+import { usableMemory } from "./loop/usable-memory.ts";
 import { assertDiskRoom, openTrainLog, RunLock } from "./run/index.ts";
 
 export interface TrainOptions extends RunOptions {
@@ -62,7 +62,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   };
   const run = await (options.resume === true ? prepareResume : prepareNew)(out, user, { options, note });
   const { config } = run.resolved;
-  assertFitsMemory(config, totalmem());
+  assertFitsMemory(config, usableMemory());
   await assertDiskRoom(out, estimateRunBytes(config));
   return { out, ...(await withSession(run, (session) => runSteps(run, session))) };
 }

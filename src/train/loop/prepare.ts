@@ -1,7 +1,7 @@
 /** @file Before the first step: the images, what the machine is, the whole configuration. */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { arch, availableParallelism, platform, totalmem } from "node:os";
+import { arch, availableParallelism, platform } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError } from "../../core/index.ts";
 import { type DataList, imageRef } from "../../data/index.ts";
@@ -15,6 +15,7 @@ import {
   type TrainConfig,
   type UserConfig,
 } from "../config/index.ts";
+import { usableMemory } from "./usable-memory.ts";
 
 /** Images that are looked at. */
 const SAMPLE = 48;
@@ -129,7 +130,7 @@ function noneReadable(looked: number, why = "unknown"): FormatError {
 
 /** The facts that the rules want of a look at the images. */
 export function factsOf({ images, sidesPx }: Pick<DataLook, "images" | "sidesPx">): RunFacts {
-  return { images, medianSidePx: sidesPx[sidesPx.length >> 1] ?? 224, cores: availableParallelism(), memoryBytes: totalmem() };
+  return { images, medianSidePx: sidesPx[sidesPx.length >> 1] ?? 224, cores: availableParallelism(), memoryBytes: usableMemory() };
 }
 
 /** What `config.json` holds: every value, and its reason. */
