@@ -19,6 +19,7 @@ import { FAMILY, type FamilyName, familyConfig, familyTable, type FamilyScore, i
 import { writeCurves } from "./lib/curves.ts";
 import { readScores, trainOrGoOn } from "./lib/go-on.ts";
 import { pixelKnn, writeManifest } from "./lib/labelled.ts";
+import { mean } from "./lib/summary.ts";
 
 const { values } = parseArgs({
   options: {
@@ -82,7 +83,7 @@ async function report(): Promise<void> {
   const means = (pick: (s: FamilyScore) => number): [number, number][] =>
     FAMILY.flatMap(({ name }, i): [number, number][] => {
       const found = scores.filter((s) => s.name === name).map(pick);
-      return found.length === 0 ? [] : [[i + 1, found.reduce((a, b) => a + b, 0) / found.length]];
+      return found.length === 0 ? [] : [[i + 1, mean(found)]];
     });
   const chart = {
     title: `Clothing and CamVid k-NN, ${minutes} minutes a run`,

@@ -45,6 +45,11 @@ interface Binding {
 
 type Where = OrtTensor | Placement;
 
+function needPlace(where: Where | undefined, { region, v }: { readonly region: string; readonly v: Value }): Where {
+  if (where === undefined) throw new InternalError(`Cannot compile stage "${region}": %${v.id} has no memory; verify the graph`);
+  return where;
+}
+
 /** The runs of a program over one memory of its arena. */
 interface Bound {
   readonly memory: ArrayBuffer;
@@ -80,13 +85,9 @@ export class CpuProgram implements Program {
     const bind = (stage: Stage, to: (v: Value) => Where | undefined): Binding => {
       const lowered = lowerStage(stage.nodes, stage.outputs);
       const session = cache.take(lowered, { user: owned, planned: largestValueBytes(stage) <= PLANNED_BYTES });
-      const need = (where: Where | undefined, v: Value): Where => {
-        if (where === undefined)
-          throw new InternalError(`Cannot compile stage "${stage.region}": %${v.id} has no memory; verify the graph`);
-        return where;
-      };
-      const inputs = lowered.inputs.map((v) => need(places.get(v.id), v));
-      return { region: stage.region, session, inputs, outputs: lowered.outputs.map((v) => need(to(v), v)) };
+      const { region } = stage;
+      const inputs = lowered.inputs.map((v) => needPlace(places.get(v.id), { region, v }));
+      return { region, session, inputs, outputs: lowered.outputs.map((v) => needPlace(to(v), { region, v })) };
     };
     this.#bindings = [
       ...stages.map((stage) => bind(stage, (v) => written.get(v.id) ?? places.get(v.id))),

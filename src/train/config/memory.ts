@@ -160,13 +160,11 @@ export function estimateMemory(config: Sized): MemoryEstimate {
   const parameterBytes = 4 * parameters(config);
   const b = config.train.batchSize;
   const each = sizesOf(config).map((sizes) => {
-    // students come one after the other, and share an arena
-    const activations = learners(config).map((model) =>
-      Math.max(
-        groupBytes({ ...config, model }, sizes.globalSizePx, 2 * b),
-        groupBytes({ ...config, model }, sizes.localSizePx, config.crops.localCount * b),
-      ),
-    );
+    // students and groups of crops come one after the other, and share an arena
+    const activations = learners(config).flatMap((model) => [
+      groupBytes({ ...config, model }, sizes.globalSizePx, 2 * b),
+      groupBytes({ ...config, model }, sizes.localSizePx, config.crops.localCount * b),
+    ]);
     const parts = {
       parameterBytes,
       activationBytes: Math.max(...activations),
