@@ -14,39 +14,23 @@ import { openCpu } from "../src/engine/runtime/index.ts";
 import { Encoder } from "../src/features/index.ts";
 import { type BackboneConfig, backboneSpecs, backboneState, backboneWidth, initParam, isViT, type ViTConfig } from "../src/nn/index.ts";
 import { float32Of, readBackbone, writeModelFolder, writeSafetensors } from "../src/weights/index.ts";
+import * as small from "./lib/small-networks.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 42,
-  patchSizePx: 14,
-  width: 36,
-  depth: 2,
-  heads: 3,
-  mlpRatio: 4,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
-const V2: ViTConfig = { ...V1, layerScale: 1, maskToken: true };
-const V3: ViTConfig = {
-  ...V2,
-  layerNormEps: 1e-5,
-  positions: "rope",
-  registers: 4,
-  registerName: "storage_tokens",
-  keyBiasMask: true,
-  rope: { base: 100, rescale: 2 },
-};
+/** At the size of this check. */
+const sized = (config: ViTConfig): ViTConfig => ({ ...config, imageSizePx: 42, width: 36, depth: 2 });
+const [V2, V3] = [sized(small.V2), sized(small.V3)];
 const GATED = { ffn: "swiglu", ffnHidden: 96 } as const;
 const CASES: Readonly<Record<string, BackboneConfig>> = {
-  vit: V1,
+  vit: sized(small.V1),
   dinov2: V2,
   "dinov2-without-mask-token": { ...V2, maskToken: false },
   "dinov2-swiglu": { ...V2, ffn: "swiglu-fused", ffnHidden: 96 },
-  "dinov2-with-registers": { ...V2, registers: 4, posInterpolation: "size-antialias" },
+  "dinov2-with-registers": sized(small.V2_REGISTERS),
   dinov3: V3,
   "dinov3-gated": { ...V3, ...GATED },
   "dinov3-without-biases": { ...V3, ...GATED, qkvBias: false, localClsNorm: true },
   "dinov3-without-registers": { ...V3, registers: 0, rope: { base: 50 } },
-  "dinov3-convnext": { family: "convnext", depths: [1, 2, 2, 1], widths: [12, 20, 28, 36] },
+  "dinov3-convnext": small.CONVNEXT,
   resnet18: { family: "resnet", block: "basic", depths: [2, 2, 2, 2], width: 64 },
   resnet50: { family: "resnet", block: "bottleneck", depths: [3, 4, 6, 3], width: 64 },
   "resnet-of-other-depths": { family: "resnet", block: "bottleneck", depths: [1, 2, 1, 1], width: 64, channels: 3 },

@@ -13,22 +13,14 @@ import { weightsInUse } from "../features/testing/small-networks.ts";
 import type { ViTConfig } from "../nn/index.ts";
 import { writeModelFolder } from "../weights/index.ts";
 import { runCli } from "./testing/run-cli.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const PYTHON = process.env["TRICERA_PYTHON"] ?? "python3";
 const run = promisify(execFile);
 
 /** A network that runs in a moment at 224 px. */
-const TINY: ViTConfig = {
-  imageSizePx: 224,
-  patchSizePx: 56,
-  width: 16,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
+const TINY: ViTConfig = { ...SMALL_VIT, imageSizePx: 224, patchSizePx: 56 };
 
 let dir = "";
 const before = process.cwd();

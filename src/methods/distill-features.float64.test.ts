@@ -12,7 +12,8 @@ import {
 } from "../nn/index.ts";
 import type { StepConfig } from "./config.ts";
 import { distillFeatures, type DistillFeaturesConfig } from "./index.ts";
-import { draw, paramsOf, rowsOf, run, SMALL_VIT, type Values } from "./testing/float64.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
+import { draw, paramsOf, rowsOf, run, type Values } from "./testing/float64.ts";
 import type { Rows } from "./testing/plain-losses.ts";
 
 const [B, LOCALS, GLOBAL_PX, LOCAL_PX] = [2, 3, 16, 8] as const;

@@ -3,22 +3,11 @@ import { Rng } from "../core/index.ts";
 import type { StepConfig } from "./config.ts";
 import { dinov2, type Dinov2Config, distill, type Method } from "./index.ts";
 import { drawRandom } from "./random-inputs.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
 
 const head = { width: 16, hidden: 12, bottleneck: 8, prototypes: 10, layers: 3, batchNorm: false, normLastLayer: false } as const;
 const STEP: StepConfig = {
-  backbone: {
-    width: 16,
-    depth: 3,
-    heads: 2,
-    imageSizePx: 16,
-    patchSizePx: 4,
-    mlpRatio: 2,
-    layerNormEps: 1e-6,
-    posInterpolation: "size",
-    positions: "rope",
-    rope: { rescale: 2 },
-    maskToken: true,
-  },
+  backbone: { ...SMALL_VIT, depth: 3, positions: "rope", rope: { rescale: 2 }, maskToken: true },
   crops: { globalSizePx: 16, localSizePx: 8, localCount: 3 },
   dropPath: 0.4,
   dropPathUniform: true,

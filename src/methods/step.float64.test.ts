@@ -3,7 +3,8 @@ import { Rng } from "../core/index.ts";
 import { Builder, reshape, type Tensor } from "../engine/trace/index.ts";
 import { applyDinoHead, type BackboneConfig, backboneFeatures, backboneWidth, scoped, traceParams } from "../nn/index.ts";
 import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, type Method } from "./index.ts";
-import { draw, paramsOf, rowsOf, run, SMALL_VIT, type Values } from "./testing/float64.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
+import { draw, paramsOf, rowsOf, run, type Values } from "./testing/float64.ts";
 import { plainDino, plainGram, plainIbot, plainKoleo, plainSinkhorn, type Rows } from "./testing/plain-losses.ts";
 
 const [B, LOCALS, GLOBAL_PX, LOCAL_PX, SIDE] = [4, 3, 16, 8, 4] as const;

@@ -17,17 +17,9 @@ import {
   vitSpecs,
   withLora,
 } from "./index.ts";
+import { SMALL_VIT } from "./testing/small-vit.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 8,
-  patchSizePx: 4,
-  width: 16,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
+const V1: ViTConfig = { ...SMALL_VIT, imageSizePx: 8 };
 const V3: ViTConfig = { ...V1, registers: 1, layerScale: 0.5, positions: "rope", keyBiasMask: true };
 const FAMILY: readonly (readonly [string, ViTConfig])[] = [
   ["mlp", V1],

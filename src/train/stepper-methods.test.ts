@@ -4,22 +4,12 @@ import { openCpu } from "../engine/runtime/index.ts";
 import { dinov2, type Dinov2Config, dinov3, type Dinov3Config, distill, distillFeatures, type Method, simclr } from "../methods/index.ts";
 import { initParam, resnetPreset } from "../nn/index.ts";
 import { type StepInputs, Stepper, type StepResult } from "./stepper.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
 
 const BATCH = 4;
 const head = { hidden: 24, bottleneck: 12, prototypes: 20, layers: 3, batchNorm: false, normLastLayer: false } as const;
 const v2: Dinov2Config = {
-  backbone: {
-    width: 16,
-    depth: 3,
-    heads: 2,
-    imageSizePx: 16,
-    patchSizePx: 4,
-    mlpRatio: 2,
-    layerNormEps: 1e-6,
-    posInterpolation: "size",
-    maskToken: true,
-    layerScale: 0.1,
-  },
+  backbone: { ...SMALL_VIT, depth: 3, maskToken: true, layerScale: 0.1 },
   head: { ...head, width: 16 },
   ibotHead: { ...head, width: 16, prototypes: 12 },
   mask: { probability: 0.5, ratioMin: 0.2, ratioMax: 0.6, fill: "under", shift: false },

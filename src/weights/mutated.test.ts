@@ -17,6 +17,7 @@ import { encodeSafetensors, writeSafetensors } from "./safetensors.ts";
 import { openShards, openTensors, type TensorSource } from "./tensor-source.ts";
 import { toHuggingFaceConfig } from "./folder/hf-config.ts";
 import { randomBackbone } from "./testing/random-weights.ts";
+import { SMALL_VIT } from "../nn/testing/small-vit.ts";
 
 let root = "";
 beforeAll(async () => {
@@ -280,16 +281,7 @@ describe("mutated files are refused by an error that says so, or read; nothing l
   });
 
   test("a folder of a model: its config, processor, index and weights", async () => {
-    const config: ViTConfig = {
-      imageSizePx: 8,
-      patchSizePx: 4,
-      width: 4,
-      depth: 1,
-      heads: 1,
-      mlpRatio: 2,
-      layerNormEps: 1e-6,
-      posInterpolation: "size",
-    };
+    const config: ViTConfig = { ...SMALL_VIT, imageSizePx: 8, width: 4, depth: 1, heads: 1 };
     const dir = at("folder");
     await mkdir(dir);
     const stored = toHuggingFace(randomBackbone(config), config);

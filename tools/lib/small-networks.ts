@@ -1,10 +1,10 @@
 /** @file Small networks of every class that transformers has and we export, and their weights. */
 import type { HostTensor } from "../../src/core/index.ts";
-import type { ViTConfig } from "../../src/nn/index.ts";
+import type { ConvNeXtConfig, ViTConfig } from "../../src/nn/index.ts";
 import type { WritableConfig } from "../../src/weights/index.ts";
 import { randomBackbone } from "../../src/weights/testing/random-weights.ts";
 
-const V1: ViTConfig = {
+export const V1: ViTConfig = {
   imageSizePx: 112,
   patchSizePx: 14,
   width: 48,
@@ -14,7 +14,18 @@ const V1: ViTConfig = {
   layerNormEps: 1e-6,
   posInterpolation: "size",
 };
-const V2: ViTConfig = { ...V1, layerScale: 1, maskToken: true };
+export const V2: ViTConfig = { ...V1, layerScale: 1, maskToken: true };
+export const V2_REGISTERS: ViTConfig = { ...V2, registers: 4, posInterpolation: "size-antialias" };
+export const V3: ViTConfig = {
+  ...V2,
+  layerNormEps: 1e-5,
+  positions: "rope",
+  registers: 4,
+  registerName: "storage_tokens",
+  keyBiasMask: true,
+  rope: { base: 100, rescale: 2 },
+};
+export const CONVNEXT: ConvNeXtConfig = { family: "convnext", depths: [1, 2, 2, 1], widths: [12, 20, 28, 36] };
 
 type SmallClass = "ViTModel" | "Dinov2Model" | "Dinov2WithRegistersModel" | "DINOv3ViTModel" | "DINOv3ConvNextModel";
 
@@ -22,18 +33,9 @@ type SmallClass = "ViTModel" | "Dinov2Model" | "Dinov2WithRegistersModel" | "DIN
 export const SMALL_NETWORKS: { readonly [K in SmallClass]: WritableConfig } = {
   ViTModel: V1,
   Dinov2Model: V2,
-  Dinov2WithRegistersModel: { ...V2, registers: 4, posInterpolation: "size-antialias" },
-  DINOv3ViTModel: {
-    ...V2,
-    patchSizePx: 16,
-    layerNormEps: 1e-5,
-    positions: "rope",
-    registers: 4,
-    registerName: "storage_tokens",
-    keyBiasMask: true,
-    rope: { base: 100, rescale: 2 },
-  },
-  DINOv3ConvNextModel: { family: "convnext", depths: [1, 2, 2, 1], widths: [12, 20, 28, 36] },
+  Dinov2WithRegistersModel: V2_REGISTERS,
+  DINOv3ViTModel: { ...V3, patchSizePx: 16 },
+  DINOv3ConvNextModel: CONVNEXT,
 };
 
 /** Weights that are all in use: about what training gives, norms near one. */

@@ -13,19 +13,9 @@ import { loadModel } from "../load-model.ts";
 import { openEncoder } from "../model.ts";
 import { weightsInUse } from "../testing/small-networks.ts";
 import { exportModel } from "./export-model.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
-const V2: ViTConfig = {
-  imageSizePx: 16,
-  patchSizePx: 4,
-  width: 32,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  layerScale: 1,
-  maskToken: true,
-  posInterpolation: "size",
-};
+const V2: ViTConfig = { ...SMALL_VIT, width: 32, layerScale: 1, maskToken: true };
 
 let root = "";
 let model = "";

@@ -11,17 +11,9 @@ import { weightsInUse } from "../testing/small-networks.ts";
 import { onnxRun } from "./check.ts";
 import { compareRows } from "./compare.ts";
 import { exportModel } from "./export-model.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
-const V1: ViTConfig = {
-  imageSizePx: 32,
-  patchSizePx: 8,
-  width: 24,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
+const V1: ViTConfig = { ...SMALL_VIT, imageSizePx: 32, patchSizePx: 8, width: 24 };
 const V2: ViTConfig = { ...V1, registers: 4, maskToken: true, layerScale: 1, posInterpolation: "size-antialias" };
 const V3: ViTConfig = { ...V2, positions: "rope", registerName: "storage_tokens", keyBiasMask: true, rope: { base: 100 } };
 const NETWORKS: readonly (readonly [string, WritableConfig])[] = [

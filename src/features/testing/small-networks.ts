@@ -3,17 +3,9 @@ import { join } from "node:path";
 import type { BackboneConfig, ViTConfig } from "../../nn/index.ts";
 import { writeModelFolder, writeSafetensors } from "../../weights/index.ts";
 import { randomBackbone } from "../../weights/testing/random-weights.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
-export const V1: ViTConfig = {
-  imageSizePx: 16,
-  patchSizePx: 4,
-  width: 16,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
+export const V1: ViTConfig = SMALL_VIT;
 export const V2: ViTConfig = { ...V1, registers: 4, maskToken: true, layerScale: 1, posInterpolation: "size-antialias" };
 export const V3: ViTConfig = {
   ...V1,

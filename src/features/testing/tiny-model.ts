@@ -5,17 +5,9 @@ import { type HostTensor, Rng, sizeOf } from "../../core/index.ts";
 import { encodePng } from "../../images/node/index.ts";
 import { initParam, type ViTConfig, vitSpecs } from "../../nn/index.ts";
 import { toHuggingFace, toHuggingFaceConfig, writeSafetensors } from "../../weights/index.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
-export const TINY: ViTConfig = {
-  imageSizePx: 16,
-  patchSizePx: 4,
-  width: 12,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
+export const TINY: ViTConfig = { ...SMALL_VIT, width: 12 };
 
 /** Random weights by Meta's names. */
 export function randomWeights(config: ViTConfig, seed: number): Map<string, HostTensor> {

@@ -1,22 +1,10 @@
 /** @file For tests of whole steps in float64: values drawn by name, parameters off their constants, and a graph run on them. */
 import { Rng, sizeOf } from "../../core/index.ts";
 import { type Cell, type Graph, interpret } from "../../engine/ir/index.ts";
-import { initParam, type ParamSpec, type ViTConfig } from "../../nn/index.ts";
+import { initParam, type ParamSpec } from "../../nn/index.ts";
 import type { Rows } from "./plain-losses.ts";
 
 export type Values = Map<string, ArrayLike<number>>;
-
-/** A network that float64 loops run in a moment. */
-export const SMALL_VIT: ViTConfig = {
-  width: 16,
-  depth: 2,
-  heads: 2,
-  imageSizePx: 16,
-  patchSizePx: 4,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-};
 
 /** Normal values; each name has its own. */
 export function draw(name: string, shape: readonly number[]): Float64Array {

@@ -10,6 +10,7 @@ import { readSafetensors, writeSafetensors } from "../safetensors.ts";
 import { asViT } from "../testing/as-vit.ts";
 import { readBackbone } from "./read-backbone.ts";
 import { writeModelFolder } from "./write-model.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
 let root = "";
 beforeAll(async () => {
@@ -19,13 +20,10 @@ afterAll(() => rm(root, { recursive: true }));
 const at = (...parts: string[]): string => join(root, ...parts);
 
 const SMALL: ViTConfig = {
+  ...SMALL_VIT,
   imageSizePx: 28,
   patchSizePx: 14,
   width: 8,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
   layerScale: 1,
   maskToken: true,
   tokenInitStd: 1e-6,

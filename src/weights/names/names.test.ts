@@ -23,6 +23,7 @@ import {
   toTimm,
   vitLinks,
 } from "./index.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
 /** Key lists of released checkpoints, and our preset. */
 const RELEASED: readonly (readonly [golden: string, naming: Naming, preset: string])[] = [
@@ -100,16 +101,7 @@ function periodsOf({ rope }: ViTConfig, count: number): HostTensor {
   return { dtype: "f32", shape: [count], data: Float32Array.from({ length: count }, (_, i) => (rope?.base ?? 100) ** (i / count)) };
 }
 
-const BASE = {
-  imageSizePx: 12,
-  patchSizePx: 4,
-  width: 8,
-  depth: 2,
-  heads: 2,
-  mlpRatio: 2,
-  layerNormEps: 1e-6,
-  posInterpolation: "size",
-} as const;
+const BASE = { ...SMALL_VIT, imageSizePx: 12, width: 8 } as const;
 const V2 = { ...BASE, layerScale: 1, maskToken: true } as const;
 const V3 = { ...V2, positions: "rope", registers: 3, registerName: "storage_tokens", keyBiasMask: true, rope: { base: 100 } } as const;
 const FUSED = { ffn: "swiglu-fused", ffnHidden: 12 } as const;

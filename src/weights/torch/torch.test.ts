@@ -15,6 +15,7 @@ import { openTensors } from "../tensor-source.ts";
 import { readPickle, type PickleRules, type PickleValue } from "./pickle.ts";
 import { listTensors, torchRules } from "./tensors.ts";
 import { openTorch } from "./torch-file.ts";
+import { SMALL_VIT } from "../../nn/testing/small-vit.ts";
 
 const GOLDEN = fileURLToPath(new URL("../../../golden/keys/", import.meta.url));
 const hasFiles = existsSync(join(GOLDEN, "torch_files.json"));
@@ -48,16 +49,7 @@ describe.each(["torch_zip.pth", "torch_legacy.pth"])("%s", (name) => {
   });
 
   test.skipIf(!hasFiles)("opens as the backbone of its teacher", async () => {
-    const arch: ViTConfig = {
-      imageSizePx: 4,
-      patchSizePx: 2,
-      width: 4,
-      depth: 1,
-      heads: 1,
-      mlpRatio: 2,
-      layerNormEps: 1e-6,
-      posInterpolation: "size",
-    };
+    const arch: ViTConfig = { ...SMALL_VIT, imageSizePx: 4, patchSizePx: 2, width: 4, depth: 1, heads: 1 };
     const { source, config, tensors } = await readBackbone(join(GOLDEN, name), { arch });
     expect([source, asViT(config).posInterpolation, tensors.size]).toEqual(["meta", "meta-offset", 18]);
     for (const [key, t] of tensors) expect(numbers(t)).toEqual(wanted()[`teacher.backbone.${key}`]?.values);
